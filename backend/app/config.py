@@ -1,0 +1,110 @@
+"""Settings from the environment and `.env`: the only reader of os.environ."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from backend.app.errors import ConfigurationError
+
+ROOT = Path(__file__).resolve().parents[2]
+NEW_KEY_COMMAND = "python backend/scripts/manage.py init"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an installation chooses. Every field stands in `.env.example` with its meaning.
+
+    Durations are in seconds and sizes in bytes unless the name says otherwise.
+    """
+
+    database_url: str = field(repr=False)  # may hold a password
+    credentials_keys: tuple[str, ...] = field(repr=False)
+    attachments_dir: Path
+    sync_budget_seconds: int = 50
+    sync_slice_messages: int = 500
+    sync_batch_bytes: int = 4 * 1024 * 1024
+    sync_lease_seconds: int = 180
+    imap_timeout_seconds: int = 30
+    smtp_timeout_seconds: int = 60
+    send_limit: int = 200
+    send_lease_seconds: int = 300
+    uncertain_hours: int = 24
+    tls_ca_file: Path | None = None
+    allow_plaintext_hosts: tuple[str, ...] = ()
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the environment, then `.env` for what the environment does not say.
+
+    `.env` stands at the top of the checkout, or where RELANCE_ENV_FILE says.
+    Raises ConfigurationError, which names the variable and says what to do.
+    """
+    environ = os.environ if environ is None else environ
+    env_file = Path(environ.get("RELANCE_ENV_FILE") or ROOT / ".env")
+    values = {**_env_file_values(env_file), **environ}
+    data = ROOT / "backend" / "data"
+    return Settings(
+        database_url=values.get("DATABASE_URL") or f"sqlite:///{data / 'relance.db'}",
+        credentials_keys=_keys(values),
+        attachments_dir=_path(values, "ATTACHMENTS_DIR", data / "attachments"),
+        sync_budget_seconds=_positive(values, "SYNC_BUDGET_SECONDS", 50),
+        sync_slice_messages=_positive(values, "SYNC_SLICE_MESSAGES", 500),
+        sync_batch_bytes=_positive(values, "SYNC_BATCH_BYTES", 4 * 1024 * 1024),
+        sync_lease_seconds=_positive(values, "SYNC_LEASE_SECONDS", 180),
+        imap_timeout_seconds=_positive(values, "IMAP_TIMEOUT_SECONDS", 30),
+        smtp_timeout_seconds=_positive(values, "SMTP_TIMEOUT_SECONDS", 60),
+        send_limit=_positive(values, "SEND_LIMIT", 200),
+        send_lease_seconds=_positive(values, "SEND_LEASE_SECONDS", 300),
+        uncertain_hours=_positive(values, "UNCERTAIN_HOURS", 24),
+        tls_ca_file=_optional_path(values, "TLS_CA_FILE"),
+        allow_plaintext_hosts=_words(values, "ALLOW_PLAINTEXT_HOSTS"),
+    )
+
+
+def _env_file_values(env_file: Path) -> dict[str, str]:
+    try:
+        return {k: v for k, v in dotenv_values(env_file).items() if v is not None}
+    except OSError as error:
+        raise ConfigurationError(f"{env_file} cannot be read: {error.strerror}") from error
+
+
+def _keys(values: Mapping[str, str]) -> tuple[str, ...]:
+    keys = _words(values, "CREDENTIALS_KEYS")
+    if not keys:
+        raise ConfigurationError(
+            "CREDENTIALS_KEYS is not set, so mailbox passwords cannot be read. "
+            f"Make one with:  {NEW_KEY_COMMAND}"
+        )
+    return keys
+
+
+def _words(values: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in values.get(name, "").split(",") if word.strip())
+
+
+def _positive(values: Mapping[str, str], name: str, default: int) -> int:
+    text = values.get(name, "").strip()
+    if not text:
+        return default
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ConfigurationError(f"{name} must be a whole number of at least 1, not {text!r}")
+    return number
+
+
+def _path(values: Mapping[str, str], name: str, default: Path) -> Path:
+    return _optional_path(values, name) or default
+
+
+def _optional_path(values: Mapping[str, str], name: str) -> Path | None:
+    text = values.get(name, "").strip()
+    # Cron starts in the home directory: a relative path means the checkout, wherever we run from.
+    return (ROOT / Path(text).expanduser()) if text else None

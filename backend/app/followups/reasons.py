@@ -1,0 +1,100 @@
+"""Why a follow-up is sent, stopped, held or waits, and what a status word means."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from enum import StrEnum
+
+
+class ReasonCode(StrEnum):
+    """Why: stored in the history and shown to the company. `meaning` says it in one line."""
+
+    meaning: str
+
+    def __new__(cls, code: str, meaning: str = "") -> ReasonCode:
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    DUE = "due", "the step is due and nothing speaks against it"
+    DISABLED = "disabled", "automatic reminders are switched off for this follow-up"
+    DONE = "done", "it is done"
+    PAID = "paid", "it is paid"
+    REFUSED = "refused", "the client has refused"
+    CANCELLED = "cancelled", "it was cancelled"
+    ACCEPTED = "accepted", "the client has accepted"
+    ANSWERED = "answered", "the client has answered since the last step"
+    COMPLETED = "completed", "every step went out"
+    PAUSED = "paused", "somebody has paused it"
+    UNKNOWN_STATUS = "unknown_status", "its status is a word that we don't know"
+    NO_ADDRESS = "no_address", "the client has no e-mail address"
+    UNKNOWN_TYPE = "unknown_type", "there are no rules for its type"
+    NO_DUE_DATE = "no_due_date", "it has no due date, or an impossible one"
+    UNKNOWN_TIME_ZONE = "unknown_time_zone", "the company's time zone is not an IANA zone"
+    MISSING_VARIABLE = "missing_variable", "the wording needs a value that is missing"
+    NO_MAILBOX = "no_mailbox", "the company has no active mailbox that can send"
+    REFUSED_BY_SERVER = "refused_by_server", "the mail server refused it for good"
+    GIVEN_UP = "given_up", "the mail server put it off too many times"
+    UNCERTAIN = "uncertain", "it may have gone out, and no proof came: a person must say"
+    RETRY_LATER = "retry_later", "the mail server put it off; another try follows"
+    MAIL_IN_QUARANTINE = "mail_in_quarantine", "a mail from this client could not be read yet"
+    SETTINGS_INVALID = "settings_invalid", "the company's settings are wrong"
+    INTERNAL_ERROR = "internal_error", "an internal error, see the log; another look follows"
+    NOT_DUE = "not_due", "the next step is not due yet"
+    MIN_GAP = "min_gap", "the last step went out too short a time ago"
+    MAILBOX_NOT_FRESH = "mailbox_not_fresh", "an answer may lie unread in the reply mailbox"
+
+
+# The host application's words, English and French, without accents, capitals, '_' or '-'.
+# A word that is not here holds the reminder: it might mean "settled".
+_STATUS_WORDS: dict[ReasonCode | None, str] = {
+    None: (  # open: reminders may go out
+        "pending, active, open, new, todo, to do, planned, scheduled, waiting, in progress, sent, "
+        "reminded, unpaid, overdue, late, unanswered, "
+        "en attente, actif, active, ouvert, ouverte, nouveau, nouvelle, a faire, a relancer, "
+        "relance, relancee, prevu, prevue, planifie, planifiee, programme, programmee, en cours, "
+        "envoye, envoyee, impaye, impayee, en retard, sans reponse"
+    ),
+    ReasonCode.DONE: (
+        "done, completed, finished, closed, archived, resolved, "
+        "fait, faite, termine, terminee, fini, finie, clos, close, cloture, cloturee, "
+        "traite, traitee, archive, archivee, resolu, resolue"
+    ),
+    ReasonCode.PAID: (
+        "paid, settled, paye, payee, regle, reglee, solde, soldee, acquitte, acquittee, "
+        "encaisse, encaissee"
+    ),
+    ReasonCode.REFUSED: (
+        "refused, rejected, declined, lost, refuse, refusee, rejete, rejetee, decline, declinee, "
+        "perdu, perdue"
+    ),
+    ReasonCode.CANCELLED: (
+        "cancelled, canceled, abandoned, void, stopped, disabled, annule, annulee, "
+        "abandonne, abandonnee, arrete, arretee, stoppe, stoppee, desactive, desactivee"
+    ),
+    ReasonCode.ACCEPTED: (
+        "accepted, approved, signed, won, accepte, acceptee, approuve, approuvee, signe, signee, "
+        "gagne, gagnee"
+    ),
+    ReasonCode.ANSWERED: "answered, replied, responded, repondu",
+    ReasonCode.PAUSED: "paused, on hold, suspended, pause, en pause, suspendu, suspendue",
+}
+_REASON_BY_WORD = {
+    word: reason for reason, words in _STATUS_WORDS.items() for word in words.split(", ")
+}
+
+
+def status_reason(status: str) -> ReasonCode | None:
+    """Return what the host application's word says; None when it leaves the follow-up open.
+
+    Case, accents and the difference between `_`, `-` and a space don't count.
+    """
+    return _REASON_BY_WORD.get(_folded(status), ReasonCode.UNKNOWN_STATUS)
+
+
+def _folded(word: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", word)
+    bare = "".join(char for char in decomposed if not unicodedata.combining(char))
+    return re.sub(r"[\s_-]+", " ", bare).strip().casefold()

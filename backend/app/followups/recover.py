@@ -1,0 +1,66 @@
+"""What killed or frozen runs left in the outbox, put right at the start of every run.
+
+claimed, lease over     nothing had gone out          -> planned
+sending, lease over     it may have gone out          -> uncertain
+uncertain, proof came   its copy in Sent, a reply to it, a bounce of it  -> sent
+uncertain, none in time                               -> held for a person
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from sqlalchemy.orm import Session
+
+from backend.app import db
+from backend.app.errors import ClaimLost
+from backend.app.followups import settle
+from backend.app.models import OutboxState
+from backend.app.runtime import Report, Run
+from backend.app.store import messages, outbox
+from backend.app.store.records import OutboxClaim
+
+log = logging.getLogger("relance.followups")
+
+
+def recover(run: Run, report: Report) -> None:
+    now, hours = run.now(), run.settings.uncertain_hours
+    for claimed in db.read(outbox.list_abandoned, OutboxState.CLAIMED):
+        _attempt(report, "taken_back", claimed, lambda s, c: settle.take_back(s, c, now))
+    for claimed in db.read(outbox.list_abandoned, OutboxState.SENDING):
+        _attempt(
+            report, "uncertain", claimed, lambda s, c: settle.abandon_sending(s, c, now, hours)
+        )
+    for claimed in db.read(outbox.list_uncertain):
+        _settle_uncertain(run, report, claimed)
+
+
+def _settle_uncertain(run: Run, report: Report, claimed: OutboxClaim) -> None:
+    now = run.now()
+    if db.read(messages.is_proof, claimed.company_id, claimed.message_id):
+        _attempt(
+            report, "proven_sent", claimed, lambda s, c: settle.settle_sent(s, c, now, reply=None)
+        )
+    elif db.read(outbox.is_older_than, claimed, run.settings.uncertain_hours):
+        _attempt(report, "for_a_person", claimed, lambda s, c: settle.ask_person(s, c, now))
+
+
+def _attempt(
+    report: Report,
+    name: str,
+    claimed: OutboxClaim,
+    settlement: Callable[[Session, OutboxClaim], object],
+) -> None:
+    try:
+        db.write(settlement, claimed)
+    except ClaimLost:
+        return  # another run was first, or the worker lives
+    report.add(name)
+    log.warning(
+        "followup=%d step=%d outbox=%d recovered as=%s",
+        claimed.followup_id,
+        claimed.step,
+        claimed.id,
+        name,
+    )

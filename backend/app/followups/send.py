@@ -1,0 +1,257 @@
+"""The hourly job: the reminders that are due, each at most once.
+
+    recover what earlier runs left
+    each due follow-up, longest-waiting first:
+        claim_followup    decide on fresh rows, render, outbox row 'claimed'       one commit
+        SMTP: MAIL, RCPT, DATA accepted
+        begin_sending     ask the stops once more, 'sending'                       one commit
+        the body, the final dot, the reply
+        settle            history, message, conversation, next step                one commit
+
+A killed run leaves 'claimed' (nothing went out) or 'sending' (it may have): see recover.py.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from sqlalchemy.exc import DBAPIError
+
+from backend.app import db
+from backend.app.endpoints import smtp_endpoint
+from backend.app.errors import (
+    ClaimLost,
+    CredentialsUnreadable,
+    MailboxError,
+    NotSent,
+    RelanceError,
+    SendUncertain,
+    SettingsInvalid,
+)
+from backend.app.followups import settle
+from backend.app.followups.claim import begin_sending, claim_followup, decide_now, load_situation
+from backend.app.followups.policy import Decision, Hold, ReasonCode, Stop, Wait
+from backend.app.followups.recover import recover
+from backend.app.mail.smtp import SmtpConnection, open_smtp
+from backend.app.models import OutboxState
+from backend.app.runtime import Report, Run
+from backend.app.store import followups, mailboxes
+from backend.app.store.records import OutboxClaim
+
+log = logging.getLogger("relance.followups")
+
+MOST_LOOKS = 20_000  # in one run; who waits longest comes first, so the rest comes next time
+PAUSE_AFTER_FAULT = timedelta(hours=1)
+# The body must follow its commit at once; a process frozen in between must not send late.
+BODY_WITHIN_SECONDS = 30.0
+
+
+class StoppedBeforeBody(RelanceError):
+    """The client answered, paid or was taken off while the server was being spoken to."""
+
+
+class Outlets:
+    """One SMTP connection for each mailbox and run; a mailbox that fails is left for this run."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._open: dict[int, SmtpConnection] = {}
+        self._failed: dict[int, MailboxError | CredentialsUnreadable] = {}
+
+    def connection(self, integration_id: int) -> SmtpConnection:
+        """Raises MailboxError or CredentialsUnreadable, each time the same for one mailbox."""
+        if integration_id in self._failed:
+            raise self._failed[integration_id]
+        connection = self._open.get(integration_id)
+        if connection is None or not connection.usable:
+            try:
+                account = db.read(mailboxes.load_account, integration_id)
+                endpoint = smtp_endpoint(account, self._run.settings, self._run.vault)
+                connection = open_smtp(endpoint)
+            except (MailboxError, CredentialsUnreadable) as error:
+                self._failed[integration_id] = error
+                log.error("integration=%d cannot send: %s", integration_id, error)
+                raise
+            self._open[integration_id] = connection
+        return connection
+
+    def close(self) -> None:
+        for connection in self._open.values():
+            connection.close()
+
+
+def send_due_followups(
+    run: Run,
+    report: Report,
+    *,
+    company_id: int | None = None,
+    followup_id: int | None = None,
+    limit: int | None = None,
+) -> None:
+    """Look at every follow-up whose time has come; stop after `limit` reminders went out."""
+    recover(run, report)
+    outlets = Outlets(run)
+    limit = run.settings.send_limit if limit is None else limit
+    due = db.read(
+        followups.list_due,
+        run.now(),
+        MOST_LOOKS,
+        company_id=company_id,
+        followup_id=followup_id,
+    )
+    try:
+        for each in due:
+            if run.stopping():
+                return
+            if report.counts.get("sent", 0) >= limit:
+                log.info("limit=%d reached, the rest follows in the next run", limit)
+                return
+            look_at(run, report, outlets, each)
+    finally:
+        outlets.close()
+
+
+def look_at(run: Run, report: Report, outlets: Outlets, followup_id: int) -> None:
+    """One follow-up, from decision to settlement. Only an unusable database is raised."""
+    try:
+        claimed = _claim(run, report, followup_id)
+        if claimed is not None:
+            _deliver(run, report, outlets, claimed)
+    except ClaimLost as lost:
+        report.add("taken_over")
+        log.warning("followup=%d %s", followup_id, lost)
+    except SettingsInvalid as error:
+        report.fail("settings_invalid")
+        log.error("followup=%d settings: %s", followup_id, error)
+        _put_off(run, followup_id, ReasonCode.SETTINGS_INVALID)
+    except Exception as error:  # one bad record must not stop the others
+        if isinstance(error, DBAPIError) and db.fault_of(error) is not None:
+            raise
+        report.fail("failed")
+        log.exception("followup=%d internal error", followup_id)
+        _put_off(run, followup_id, ReasonCode.INTERNAL_ERROR)
+
+
+def _put_off(run: Run, followup_id: int, reason: ReasonCode) -> None:
+    db.write(followups.look_again, followup_id, run.now() + PAUSE_AFTER_FAULT, reason.value)
+
+
+def _claim(run: Run, report: Report, followup_id: int) -> OutboxClaim | None:
+    lease = run.settings.send_lease_seconds
+    result = db.write(claim_followup, followup_id, run.owner, lease, run.now())
+    if result is None:
+        report.add("in_other_hands")
+        return None
+    decision, claimed = result
+    if claimed is None:
+        _tell(report, followup_id, decision)
+    return claimed
+
+
+def _tell(report: Report, followup_id: int, decision: Decision) -> None:
+    if isinstance(decision, Wait):
+        report.add("waiting")
+        log.info(
+            "followup=%d waits reason=%s until=%s",
+            followup_id,
+            decision.reason,
+            decision.until.isoformat(timespec="seconds"),
+        )
+    elif isinstance(decision, Stop):
+        report.add("stopped")
+        log.info("followup=%d stopped reason=%s", followup_id, decision.reason)
+    elif isinstance(decision, Hold):
+        report.add("held")
+        log.warning("followup=%d held reason=%s", followup_id, decision.reason)
+    else:
+        report.add("would_send")
+        log.info("followup=%d would send step=%d", followup_id, decision.step)
+
+
+def _deliver(run: Run, report: Report, outlets: Outlets, claimed: OutboxClaim) -> None:
+    try:
+        connection = outlets.connection(claimed.integration_id)
+    except (MailboxError, CredentialsUnreadable) as error:
+        report.fail("mailbox_down")
+        again = run.now() + PAUSE_AFTER_FAULT
+        db.write(settle.settle_mailbox_down, claimed, str(error), again)
+        return
+    sender = db.read(mailboxes.load_account, claimed.integration_id).email
+    try:
+        reply = connection.send(
+            sender=sender,
+            recipient=claimed.recipient,
+            raw=claimed.raw,
+            before_body=lambda: _before_body(run, report, claimed),
+            body_within=BODY_WITHIN_SECONDS,
+        )
+    except StoppedBeforeBody:
+        return
+    except NotSent as error:
+        _settle_refused(run, report, claimed, error)
+    except SendUncertain as error:
+        report.fail("uncertain")
+        log.error("followup=%d step=%d uncertain: %s", claimed.followup_id, claimed.step, error)
+        hours = run.settings.uncertain_hours
+        db.write(settle.settle_uncertain, claimed, str(error), run.now(), hours)
+    else:
+        conversation_id = db.write(settle.settle_sent, claimed, run.now(), reply=reply)
+        report.add("sent")
+        log.info(
+            "followup=%d step=%d sent integration=%d conversation=%d message_id=%s",
+            claimed.followup_id,
+            claimed.step,
+            claimed.integration_id,
+            conversation_id,
+            claimed.message_id,
+        )
+
+
+def _before_body(run: Run, report: Report, claimed: OutboxClaim) -> None:
+    lease = run.settings.send_lease_seconds
+    stop = db.write(begin_sending, claimed, lease, run.now())
+    if stop is not None:
+        _tell(report, claimed.followup_id, stop)
+        raise StoppedBeforeBody(stop.reason.value)
+
+
+def _settle_refused(run: Run, report: Report, claimed: OutboxClaim, error: NotSent) -> None:
+    state = db.write(settle.settle_refused, claimed, error, run.now())
+    report.fail("refused" if state is OutboxState.FAILED else "put_off")
+    log.log(
+        logging.ERROR if state is OutboxState.FAILED else logging.WARNING,
+        "followup=%d step=%d not sent state=%s attempt=%d: %s",
+        claimed.followup_id,
+        claimed.step,
+        state,
+        claimed.attempts,
+        error,
+    )
+
+
+def show_due_followups(
+    run: Run,
+    report: Report,
+    *,
+    company_id: int | None = None,
+    followup_id: int | None = None,
+    limit: int | None = None,
+) -> None:
+    """What a run would send, and why the rest would not go out. Writes nothing anywhere."""
+    due = db.read(
+        followups.list_due,
+        run.now(),
+        limit or run.settings.send_limit,
+        company_id=company_id,
+        followup_id=followup_id,
+    )
+    for each in due:
+        try:
+            situation = db.read(load_situation, each)
+            decision = db.read(decide_now, situation, run.now())
+        except SettingsInvalid as error:
+            report.fail("settings_invalid")
+            log.error("followup=%d settings: %s", each, error)
+            continue
+        _tell(report, each, decision)

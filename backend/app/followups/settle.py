@@ -1,0 +1,224 @@
+"""What a sent, refused or uncertain step leaves behind: one transaction each.
+
+Lock order: the follow-up's row, its outbox row, the client, the conversation, the message.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from backend.app.errors import NotSent, RaceLost
+from backend.app.followups.claim import load_situation
+from backend.app.followups.policy import ReasonCode, next_look
+from backend.app.mail.message import Classification, MailKind
+from backend.app.mail.parse import parse_mail
+from backend.app.mail.subject import read_subject
+from backend.app.models import AutoState, HistoryStatus, OutboxState
+from backend.app.store import clients, conversations, followups, messages, outbox
+from backend.app.store.records import DueFollowup, OutboxClaim
+
+OWN_REMINDER = Classification(MailKind.OWN, "reminder")
+MAX_ATTEMPTS = 6
+FIRST_RETRY = timedelta(minutes=30)
+LAST_RETRY = timedelta(hours=12)
+
+
+def settle_sent(
+    session: Session, claimed: OutboxClaim, now: datetime, *, reply: str | None, by: str = ""
+) -> int:
+    """The step went out: history, message, conversation and the next step, in one commit.
+
+    Returns the conversation's id. reply: the server's words, None when other proof came. by: who
+    said so, '' for the server. Raises ClaimLost.
+    """
+    followups.wait_for_lock(session, claimed.followup_id)
+    sent_at = outbox.settle_sent(session, claimed, reply)
+    situation = load_situation(session, claimed.followup_id)
+    followup = situation.followup
+    conversation_id = _file_message(session, claimed, followup, sent_at)
+    followups.record_history(
+        session,
+        followup,
+        HistoryStatus.SENT,
+        step=claimed.step,
+        at=sent_at,
+        message=claimed.content,
+        conversation_id=conversation_id,
+        by=by or situation.company.name,
+    )
+    after = replace(situation.facts, steps_sent=claimed.step, last_step_at=sent_at)
+    followups.record_step_sent(
+        session,
+        followup.id,
+        step=claimed.step,
+        at=sent_at,
+        conversation_id=conversation_id,
+        next_action_at=next_look(after, situation.rules, now),
+    )
+    return conversation_id
+
+
+def _file_message(
+    session: Session, claimed: OutboxClaim, followup: DueFollowup, sent_at: datetime
+) -> int:
+    """The reminder as a message of the shared inbox, unless its copy in Sent is there already."""
+    mail = parse_mail(claimed.raw)
+    clients.lock_client(session, followup.client_id)
+    filed = messages.find_conversation_of(session, claimed.company_id, mail.fingerprint)
+    if filed is not None:
+        return filed
+    conversation_id = claimed.conversation_id
+    if conversation_id is None or not _append(session, conversation_id, sent_at):
+        conversation_id = conversations.find_or_open(
+            session,
+            company_id=claimed.company_id,
+            thread_key=conversations.client_thread(followup.client_id),
+            client_id=followup.client_id,
+            subject=mail.subject,
+            subject_key=read_subject(mail.subject).key,
+            folder_id=None,
+        )
+        _append(session, conversation_id, sent_at)
+    inserted = messages.insert_message(
+        session,
+        mail,
+        OWN_REMINDER,
+        company_id=claimed.company_id,
+        integration_id=claimed.integration_id,
+        conversation_id=conversation_id,
+        placement="own_reminder",
+        is_from_client=False,
+        sent_at=sent_at,
+        arrived_at=sent_at,
+    )
+    if inserted is None:
+        raise RaceLost("the copy in Sent was filed at this instant")
+    return conversation_id
+
+
+def _append(session: Session, conversation_id: int, sent_at: datetime) -> bool:
+    return conversations.append(
+        session, conversation_id, sent_at=sent_at, unread=False, awaits_us=False
+    )
+
+
+def settle_refused(
+    session: Session, claimed: OutboxClaim, error: NotSent, now: datetime
+) -> OutboxState:
+    """The step did not go out: planned again after a pause, or failed and shown to a person.
+
+    Raises ClaimLost.
+    """
+    followups.wait_for_lock(session, claimed.followup_id)
+    given_up = claimed.attempts >= MAX_ATTEMPTS
+    if error.permanent or given_up:
+        outbox.settle_not_sent(
+            session, claimed, OutboxState.FAILED, error=str(error), code=error.code
+        )
+        reason = ReasonCode.REFUSED_BY_SERVER if error.permanent else ReasonCode.GIVEN_UP
+        followup = followups.load_followup(session, claimed.followup_id)
+        followups.end_automation(
+            session, followup, AutoState.HELD, f"{reason.value}: {error}"[:200], at=now
+        )
+        return OutboxState.FAILED
+    again = now + retry_pause(claimed.attempts)
+    outbox.settle_not_sent(
+        session,
+        claimed,
+        OutboxState.PLANNED,
+        error=str(error),
+        code=error.code,
+        next_attempt_at=again,
+    )
+    followups.look_again(session, claimed.followup_id, again, ReasonCode.RETRY_LATER.value)
+    return OutboxState.PLANNED
+
+
+def retry_pause(attempts: int) -> timedelta:
+    """Half an hour, doubling up to twelve (RFC 5321, 4.5.4.1 asks for 30 minutes at least)."""
+    doubled: int = 2 ** (attempts - 1)
+    return min(LAST_RETRY, FIRST_RETRY * doubled)
+
+
+def settle_mailbox_down(
+    session: Session, claimed: OutboxClaim, error: str, again: datetime
+) -> None:
+    """The mailbox could not be used at all: no attempt of this step. Raises ClaimLost."""
+    followups.wait_for_lock(session, claimed.followup_id)
+    outbox.settle_not_sent(session, claimed, OutboxState.PLANNED, error=error, count_attempt=False)
+    followups.look_again(session, claimed.followup_id, again, ReasonCode.RETRY_LATER.value)
+
+
+def settle_uncertain(
+    session: Session, claimed: OutboxClaim, error: str, now: datetime, wait_hours: int
+) -> None:
+    """The step may have gone out. The sync script's mail may prove it. Raises ClaimLost."""
+    followups.wait_for_lock(session, claimed.followup_id)
+    outbox.settle_uncertain(session, claimed, error)
+    _record_uncertain(session, claimed, error, now, wait_hours)
+
+
+def abandon_sending(session: Session, claimed: OutboxClaim, now: datetime, wait_hours: int) -> None:
+    """A run ended while the mail was going out. Raises ClaimLost."""
+    followups.wait_for_lock(session, claimed.followup_id)
+    outbox.abandon_sending(session, claimed)
+    _record_uncertain(session, claimed, "its run ended while it was going out", now, wait_hours)
+
+
+def _record_uncertain(
+    session: Session, claimed: OutboxClaim, error: str, now: datetime, wait_hours: int
+) -> None:
+    followup = followups.load_followup(session, claimed.followup_id)
+    followups.record_history(
+        session, followup, HistoryStatus.UNCERTAIN, step=claimed.step, at=now, reason=error
+    )
+    again = now + timedelta(hours=wait_hours)
+    followups.look_again(session, followup.id, again, ReasonCode.UNCERTAIN.value)
+
+
+def take_back(session: Session, claimed: OutboxClaim, now: datetime) -> None:
+    """A run ended before anything went out: the step is due again. Raises ClaimLost."""
+    followups.wait_for_lock(session, claimed.followup_id)
+    outbox.take_back(session, claimed)
+    followups.look_again(session, claimed.followup_id, now, None)
+
+
+def ask_person(session: Session, claimed: OutboxClaim, now: datetime) -> None:
+    """No proof came in time: somebody has to say `outbox sent` or `outbox resend`.
+
+    Raises ClaimLost.
+    """
+    followups.wait_for_lock(session, claimed.followup_id)
+    outbox.mark_needs_person(session, claimed)
+    followup = followups.load_followup(session, claimed.followup_id)
+    followups.end_automation(session, followup, AutoState.HELD, ReasonCode.UNCERTAIN.value, at=now)
+
+
+def resend(session: Session, claimed: OutboxClaim, now: datetime, *, by: str) -> None:
+    """A person says that it did not arrive: planned again, and decided on anew.
+
+    Raises ClaimLost when it is not uncertain any more.
+    """
+    followups.wait_for_lock(session, claimed.followup_id)
+    outbox.plan_again(session, claimed)
+    followup = followups.load_followup(session, claimed.followup_id)
+    followups.record_history(
+        session,
+        followup,
+        HistoryStatus.RELEASED,
+        step=claimed.step,
+        at=now,
+        reason="to be sent again",
+        by=by,
+    )
+    followups.release(session, followup.id, now)
+
+
+def accept_as_sent(session: Session, claimed: OutboxClaim, now: datetime, *, by: str) -> int:
+    """A person says that it did arrive. Returns the conversation's id. Raises ClaimLost."""
+    conversation_id = settle_sent(session, claimed, now, reply=None, by=by)
+    followups.release(session, claimed.followup_id, None)
+    return conversation_id

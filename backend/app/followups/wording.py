@@ -1,0 +1,200 @@
+"""The words of a reminder: templates, and the values that are put into them.
+
+A template is `templates/<language>/<type>.<step>.txt`: a line `Subject: ...`, an empty line, the
+body. It is Jinja2, and may use these variables:
+
+    company_name, sender_name    who writes; sender_name may be empty
+    client_name                  to whom; empty when unknown: the greeting goes without
+    source_label                 what it is about, with its noun: 'Facture F-2026-012'
+    amount                       in the client's notation: 1 234,50 € or €1,234.50
+    due_date                     12 novembre 2026, 12 November 2026
+    days_late                    whole days since the due date, a number
+
+A variable without a usable value is left out, and printing one that is left out raises
+MissingVariable: the reminder is held, and no client ever reads a sentence with a hole in it.
+
+Values come from mail and from other people's forms. They are never read as a template, and are
+brought to one bounded line each, so that a name can break neither a header nor the layout.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+
+from babel.dates import format_date
+from babel.numbers import format_currency
+from jinja2 import FileSystemLoader, StrictUndefined, Template, UndefinedError
+from jinja2.sandbox import SandboxedEnvironment
+
+from backend.app.errors import RelanceError
+from backend.app.followups.settings import FollowupType
+
+DEFAULT_LANGUAGE = "fr"
+LAST_TEMPLATE_STEP = 3
+_LOCALES = {"fr": "fr_FR", "en": "en_GB"}
+_SUBJECT_VALUE_CHARS = 60  # leaves every packaged subject within 120
+_BODY_VALUE_CHARS = 200
+_AMOUNT_LIMIT = Decimal(10) ** 12  # followups.amount holds less; 1E+999999 would fill the memory
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+class MissingVariable(RelanceError):
+    """The wording needs `name`, which has no usable value: the reminder must be held."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the wording needs {name}, which is missing or unusable")
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WordingContext:
+    """The values of one reminder, as they stand in the database; see the module's table.
+
+    amount     in units of `currency` (not cents); None, 0 or less: there is nothing to ask for
+    currency   ISO 4217
+    days_late  by the company's calendar, on the day on which the mail goes out
+    """
+
+    company_name: str
+    client_name: str
+    source_label: str
+    amount: Decimal | None
+    currency: str
+    due_date: date | None
+    days_late: int | None
+    sender_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """A rendered reminder: a subject of one line, and plain text that ends with a line feed."""
+
+    subject: str
+    text: str
+
+
+def render(type: FollowupType, step: int, language: str, context: WordingContext) -> Wording:
+    """Word step `step` (the first is 1) of a follow-up; a later step than there are uses the last.
+
+    language: 'fr', 'en', or a tag or locale that begins so (fr-CA, en_US); any other gets French.
+    Raises MissingVariable, and ValueError for a step below 1.
+    """
+    if step < 1:
+        raise ValueError(f"steps begin at 1, not {step}")
+    spoken = re.split("[-_]", language.casefold())[0]
+    if spoken not in _LOCALES:
+        spoken = DEFAULT_LANGUAGE
+    subject, body = _templates(spoken, type, min(step, LAST_TEMPLATE_STEP))
+    return Wording(
+        subject=_filled(subject, spoken, context, _SUBJECT_VALUE_CHARS),
+        text=_filled(body, spoken, context, _BODY_VALUE_CHARS),
+    )
+
+
+class _NamedUndefined(StrictUndefined):
+    """StrictUndefined whose error message is the bare name, for MissingVariable."""
+
+    @property
+    def _undefined_message(self) -> str:
+        return self._undefined_name or "a value"
+
+
+_ENVIRONMENT = SandboxedEnvironment(
+    loader=FileSystemLoader(_TEMPLATES),
+    undefined=_NamedUndefined,
+    autoescape=False,  # plain text: nobody would turn &amp; back
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+
+
+@cache
+def _templates(language: str, type: FollowupType, step: int) -> tuple[Template, Template]:
+    """Return subject and body. They are split before rendering: no value can move the border."""
+    name = f"{language}/{type.value}.{step}.txt"
+    first_line, _, body = (_TEMPLATES / name).read_text(encoding="utf-8").partition("\n\n")
+    if not first_line.startswith("Subject: ") or "\n" in first_line:
+        raise ValueError(f"{name} does not begin with a Subject line and an empty one")
+    return (
+        _ENVIRONMENT.from_string(first_line.removeprefix("Subject: ")),
+        _ENVIRONMENT.from_string(body),
+    )
+
+
+def _filled(template: Template, language: str, context: WordingContext, chars: int) -> str:
+    values = _values(context, language, chars)
+    try:
+        text = template.render(values)
+    except UndefinedError as error:
+        raise MissingVariable(_culprit(error.message or "a value", context)) from None
+    return _spaced_for_french(text) if language == "fr" else text
+
+
+def _culprit(name: str, context: WordingContext) -> str:
+    # An amount is left out when its currency is unusable, too.
+    return "currency" if name == "amount" and _payable(context.amount) else name
+
+
+def _values(context: WordingContext, language: str, chars: int) -> dict[str, object]:
+    locale = _LOCALES[language]
+    client_name = _one_line(context.client_name, chars)
+    values: dict[str, object] = {
+        # Where nobody gave a name, many address books put the address: no way to greet a person.
+        "client_name": "" if "@" in client_name else client_name,
+        "sender_name": _one_line(context.sender_name, chars),
+    }
+    optional: dict[str, object] = {
+        "company_name": _one_line(context.company_name, chars),
+        "source_label": _one_line(context.source_label, chars),
+        "amount": _money(context.amount, context.currency, locale),
+        "due_date": _day(context.due_date, language) if context.due_date else None,
+        "days_late": context.days_late,
+    }
+    return values | {name: value for name, value in optional.items() if value not in (None, "")}
+
+
+def _payable(amount: Decimal | None) -> bool:
+    return amount is not None and amount.is_finite() and 0 < amount < _AMOUNT_LIMIT
+
+
+def _money(amount: Decimal | None, currency: str, locale: str) -> str | None:
+    code = currency.strip().upper()
+    if amount is None or not _payable(amount) or not re.fullmatch("[A-Z]{3}", code):
+        return None
+    # CLDR groups French digits with U+202F, which old mail programs draw as a box.
+    return format_currency(amount, code, locale=locale).replace("\u202f", "\u00a0")
+
+
+def _day(day: date, language: str) -> str:
+    text = format_date(day, format="long", locale=_LOCALES[language])
+    # French writes the first of a month as an ordinal; CLDR does not.
+    return re.sub(r"^1 ", "1er ", text) if language == "fr" else text
+
+
+def _spaced_for_french(text: str) -> str:
+    """Make the space before : ; ! ? » and after « unbreakable; in the files it is a plain one."""
+    return re.sub(r" ([:;!?»])", "\u00a0\\1", text).replace("« ", "«\u00a0")
+
+
+def _one_line(value: str, chars: int) -> str:
+    """Drop control and formatting characters, make every run of blanks one space, and bound it.
+
+    The formatting ones can turn the reading direction around or hide text (Unicode TR36).
+    """
+    shown = "".join(_shown(char) for char in value)
+    line = " ".join(shown.split())
+    return line if len(line) <= chars else line[: chars - 1].rstrip() + "…"
+
+
+def _shown(char: str) -> str:
+    category = unicodedata.category(char)
+    if category in ("Cc", "Zl", "Zp"):
+        return " "
+    return "" if category in ("Cf", "Cs") else char

@@ -1,0 +1,75 @@
+"""Attachments on disk, under ATTACHMENTS_DIR/<company>/<2 hex>/<sha256>: one file per content.
+
+Each company has its own directory, so that nothing is shared between tenants and one company can
+be handed over or erased by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from backend.app.errors import StorageFault
+from backend.app.mail.message import Attachment
+from backend.app.store.records import StoredFile
+
+
+def attachment_path(root: Path, company_id: int, sha256: str) -> Path:
+    return root / str(company_id) / sha256[:2] / sha256
+
+
+def save_attachments(
+    root: Path, company_id: int, attachments: Sequence[Attachment]
+) -> tuple[StoredFile, ...]:
+    """Write what is not there yet, so that it is on disk before a row speaks of it.
+
+    Raises StorageFault (a full disk, no permission). A file without a row, left by a crash in
+    between, is found again by its content.
+    """
+    return tuple(_save(root, company_id, attachment) for attachment in attachments)
+
+
+def _save(root: Path, company_id: int, attachment: Attachment) -> StoredFile:
+    content = attachment.content
+    sha256 = hashlib.sha256(content).hexdigest()
+    path = attachment_path(root, company_id, sha256)
+    try:
+        if not _is_there(path, len(content)):
+            _write(path, content)
+    except OSError as error:
+        raise StorageFault(f"{path.parent} cannot be written: {error.strerror}") from error
+    return StoredFile(
+        filename=attachment.filename,
+        content_type=attachment.content_type,
+        content_id=attachment.content_id,
+        inline=attachment.inline,
+        size=len(content),
+        sha256=sha256,
+    )
+
+
+def _is_there(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except FileNotFoundError:
+        return False
+
+
+def _write(path: Path, content: bytes) -> None:
+    """All or nothing: a crash leaves a temporary file at most, never half an attachment."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise

@@ -1,0 +1,233 @@
+"""One mail into the shared inbox: prepared without the database, then one transaction.
+
+Lock order: the mailbox's lease, the client, the conversation, the message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from backend.app.errors import RaceLost
+from backend.app.inbox.files import save_attachments
+from backend.app.inbox.filing import choose_drawer
+from backend.app.inbox.placement import Placement, PlacementFacts, place
+from backend.app.mail.classify import classify
+from backend.app.mail.message import Address, Classification, MailKind, ParsedMail
+from backend.app.mail.parse import parse_mail
+from backend.app.mail.subject import read_subject
+from backend.app.models import LedgerState
+from backend.app.store import clients, conversations, ledger, mailboxes, messages
+from backend.app.store.records import Checkpoint, Lease, Place, Reminder, StoredFile
+
+SUBJECT_JOINS_WITHIN = timedelta(days=30)
+MAX_REFERENCES = 32
+EARLIEST_DATE = datetime(1990, 1, 1, tzinfo=UTC)
+# Whose mails make their senders clients: people, and people's vacation notices.
+CLIENT_KINDS = frozenset({MailKind.HUMAN, MailKind.AUTO_REPLY})
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What is the same for every mail of one visit to a mailbox. drawers: slug -> folder id."""
+
+    lease: Lease
+    company_id: int
+    own_keys: frozenset[str]
+    drawers: Mapping[str, int]
+    attachments_dir: Path
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedMail:
+    """A mail that only needs the database now: its attachments are on disk already."""
+
+    mail: ParsedMail
+    classification: Classification
+    files: tuple[StoredFile, ...]
+    sent_at: datetime
+    arrived_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """What became of a mail. message_id is None when it was not for this worker any more."""
+
+    state: LedgerState
+    message_id: int | None = None
+    conversation_id: int | None = None
+    reason: str = ""
+
+
+def prepare(intake: Intake, raw: bytes, arrived_at: datetime) -> PreparedMail:
+    """Parse, classify, and put the attachments on disk. Raises StorageFault."""
+    mail = parse_mail(raw)
+    return PreparedMail(
+        mail=mail,
+        classification=classify(mail, intake.own_keys),
+        files=save_attachments(intake.attachments_dir, intake.company_id, mail.attachments),
+        sent_at=held_date(mail.date, arrived_at),
+        arrived_at=arrived_at,
+    )
+
+
+def held_date(date: datetime | None, arrived_at: datetime) -> datetime:
+    """The Date header, but never after the arrival and never absurdly old."""
+    if date is None or date < EARLIEST_DATE:
+        return arrived_at
+    return min(date, arrived_at)
+
+
+def ingest(
+    session: Session,
+    intake: Intake,
+    checkpoint: Checkpoint | None,
+    where: Place,
+    item: PreparedMail,
+) -> Ingested:
+    """Store one mail, its ledger row and the checkpoint. A function for db.write.
+
+    checkpoint is None for a mail that comes out of quarantine. Raises LeaseLost, RaceLost.
+    """
+    mailboxes.hold_lease(session, intake.lease)
+    if checkpoint is not None and not mailboxes.advance_checkpoint(session, checkpoint, where.uid):
+        return Ingested(LedgerState.IGNORED, reason="already read")
+    known = messages.find_message(session, intake.company_id, item.mail.fingerprint)
+    if known is not None:
+        ledger.record(session, where, LedgerState.DUPLICATE, message_id=known)
+        return Ingested(LedgerState.DUPLICATE, known, reason="same mail")
+    result = _store(session, intake, item)
+    ledger.record(
+        session, where, LedgerState.STORED, message_id=result.message_id, reason=result.reason
+    )
+    return result
+
+
+def _store(session: Session, intake: Intake, item: PreparedMail) -> Ingested:
+    mail, kind = item.mail, item.classification.kind
+    ours = kind is MailKind.OWN
+    placement = place(_facts(session, intake, item, ours))
+    conversation_id = placement.conversation_id
+    if conversation_id is None or not _append(session, intake, item, conversation_id):
+        conversation_id = _open_conversation(session, intake, item, placement)
+        _append(session, intake, item, conversation_id)
+    message_id = messages.insert_message(
+        session,
+        mail,
+        item.classification,
+        company_id=intake.company_id,
+        integration_id=intake.lease.integration_id,
+        conversation_id=conversation_id,
+        placement=placement.reason,
+        is_from_client=not ours,
+        sent_at=item.sent_at,
+        arrived_at=item.arrived_at,
+    )
+    if message_id is None:
+        raise RaceLost("the same mail came through another mailbox at this instant")
+    messages.insert_attachments(session, intake.company_id, message_id, item.files)
+    return Ingested(LedgerState.STORED, message_id, conversation_id, placement.reason)
+
+
+def _append(session: Session, intake: Intake, item: PreparedMail, conversation_id: int) -> bool:
+    kind = item.classification.kind
+    return conversations.append(
+        session,
+        conversation_id,
+        sent_at=item.sent_at,
+        unread=kind is not MailKind.OWN,
+        awaits_us=_awaits_us(kind),
+        folder_id=intake.drawers[choose_drawer(kind).slug],
+    )
+
+
+def _facts(session: Session, intake: Intake, item: PreparedMail, ours: bool) -> PlacementFacts:
+    mail, bounce = item.mail, item.classification.bounce
+    bounce_of = bounce.original_message_id if bounce else None
+    references = _nearest_first(mail)
+    wanted = [*references, *([bounce_of] if bounce_of else [])]
+    candidates = [*wanted, mail.message_id] if ours else wanted
+    return PlacementFacts(
+        message_id=mail.message_id,
+        sender_key=mail.sender.key if mail.sender else "",
+        recipient_keys=frozenset(address.key for address in mail.recipients),
+        own_keys=intake.own_keys,
+        ours=ours,
+        references=references,
+        bounce_of=bounce_of,
+        known=messages.find_known(session, intake.company_id, wanted),
+        reminders=messages.find_reminders(session, intake.company_id, candidates),
+        same_subject=_same_subject(session, intake, item, ours),
+    )
+
+
+def _nearest_first(mail: ParsedMail) -> tuple[str, ...]:
+    """In-Reply-To, then References from the last one back (RFC 5322, 3.6.4), each once."""
+    ordered = (*mail.in_reply_to, *reversed(mail.references))
+    return tuple(dict.fromkeys(ordered))[:MAX_REFERENCES]
+
+
+def _same_subject(session: Session, intake: Intake, item: PreparedMail, ours: bool) -> int | None:
+    subject = read_subject(item.mail.subject)
+    party = _client_address(intake, item, ours)
+    if not subject.is_reply or not subject.key or party is None:
+        return None
+    client_id = clients.find_client(session, intake.company_id, party.key)
+    if client_id is None:
+        return None
+    since = item.sent_at - SUBJECT_JOINS_WITHIN
+    return conversations.find_by_subject(session, intake.company_id, client_id, subject.key, since)
+
+
+def _client_address(intake: Intake, item: PreparedMail, ours: bool) -> Address | None:
+    """The outside party: who wrote, or whom we wrote to first."""
+    if not ours:
+        return item.mail.sender
+    outside = (a for a in item.mail.recipients if a.key not in intake.own_keys)
+    return next(outside, None)
+
+
+def _open_conversation(
+    session: Session, intake: Intake, item: PreparedMail, placement: Placement
+) -> int:
+    subject = item.mail.subject
+    client_id = _client_of(session, intake, item, placement.reminder)
+    if client_id is not None:
+        clients.lock_client(session, client_id)
+    if placement.reminder is not None:
+        thread_key = conversations.client_thread(placement.reminder.client_id)
+    else:
+        thread_key = conversations.mail_thread(item.mail.fingerprint)
+    return conversations.find_or_open(
+        session,
+        company_id=intake.company_id,
+        thread_key=thread_key,
+        client_id=client_id,
+        subject=subject,
+        subject_key=read_subject(subject).key,
+        folder_id=intake.drawers[choose_drawer(item.classification.kind).slug],
+    )
+
+
+def _client_of(
+    session: Session, intake: Intake, item: PreparedMail, reminder: Reminder | None
+) -> int | None:
+    if reminder is not None:
+        return reminder.client_id
+    kind = item.classification.kind
+    party = _client_address(intake, item, kind is MailKind.OWN)
+    if party is None:
+        return None
+    if kind in CLIENT_KINDS or kind is MailKind.OWN:
+        return clients.find_or_create_client(session, intake.company_id, party)
+    return clients.find_client(session, intake.company_id, party.key)
+
+
+def _awaits_us(kind: MailKind) -> bool | None:
+    if kind is MailKind.OWN:
+        return False
+    return True if kind is MailKind.HUMAN else None

@@ -1,0 +1,195 @@
+"""One visit to a mailbox under a lease: its budget, and how a mail is taken in or set aside."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from backend.app import db
+from backend.app.errors import LeaseLost, StorageFault
+from backend.app.inbox.filing import DRAWERS
+from backend.app.inbox.ingest import Ingested, Intake, ingest, prepare
+from backend.app.mail.parse import parse_headers
+from backend.app.models import LedgerState
+from backend.app.runtime import Report, Run
+from backend.app.store import conversations, ledger, mailboxes, tenants
+from backend.app.store.records import Checkpoint, Lease, Place
+
+log = logging.getLogger("relance.sync")
+
+
+@dataclass(slots=True)
+class Budget:
+    """What is left of a visit (mails) and of the run (time).
+
+    since: when the run began, by the database's clock. deadline: by the monotonic clock.
+    """
+
+    run: Run
+    since: datetime
+    deadline: float
+    mails: int
+
+    @property
+    def over(self) -> bool:
+        """No further mail, whoever waits: the run's time is up, or it was told to stop."""
+        return self.run.stopping() or time.monotonic() >= self.deadline
+
+
+class Visit:
+    """What one visit to a mailbox carries from mail to mail."""
+
+    def __init__(self, run: Run, report: Report, lease: Lease, budget: Budget) -> None:
+        self.run = run
+        self.report = report
+        self.lease = lease
+        self.budget = budget
+        self._intake: Intake | None = None
+
+    @property
+    def intake(self) -> Intake:
+        """Loaded when the first new mail is there: an idle mailbox does not need it."""
+        if self._intake is None:
+            self._intake = db.write(load_intake, self.run, self.lease)
+        return self._intake
+
+    def may_go_on(self) -> bool:
+        """Whether another batch may be read: there is time, and nobody waits behind a slice."""
+        if self.budget.over:
+            return False
+        if self.budget.mails > 0:
+            return True
+        if db.read(mailboxes.count_due, self.budget.since, None, None):
+            return False
+        self.budget.mails = self.run.settings.sync_slice_messages
+        return True
+
+    def take_in(
+        self,
+        role: str,
+        place: Place,
+        checkpoint: Checkpoint | None,
+        raw: bytes,
+        arrived_at: datetime,
+    ) -> Ingested | Exception:
+        """Store one mail, or say why it could not be handled; everything was rolled back then.
+
+        Raises LeaseLost, and DBAPIError when the database cannot be used.
+        """
+        self.budget.mails -= 1
+        try:
+            item = prepare(self.intake, raw, arrived_at)
+            result = db.write(ingest, self.intake, checkpoint, place, item)
+        except LeaseLost:
+            raise
+        except Exception as error:  # one mail must not stop the others
+            if isinstance(error, DBAPIError) and db.fault_of(error) is not None:
+                raise
+            self._say_failed(role, place, error)
+            return error
+        self.report.add(result.state.value)
+        log.info(
+            "integration=%d folder=%s uid=%d %s conversation=%s reason=%s",
+            place.integration_id,
+            role,
+            place.uid,
+            result.state,
+            result.conversation_id or "-",
+            result.reason,
+        )
+        return result
+
+    def _say_failed(self, role: str, place: Place, error: Exception) -> None:
+        self.report.fail("quarantined")
+        log.error(
+            "integration=%d folder=%s uid=%d quarantined error=%s",
+            place.integration_id,
+            role,
+            place.uid,
+            describe(error),
+        )
+        log.debug("integration=%d uid=%d", place.integration_id, place.uid, exc_info=error)
+
+    def retry_quarantined(self) -> None:
+        """Mail that could not be handled earlier and whose pause is over."""
+        for kept in db.read(ledger.due_quarantined, self.lease.integration_id):
+            outcome = self.take_in("quarantine", kept.place, None, kept.raw, kept.arrived_at)
+            if isinstance(outcome, Ingested):
+                db.write(ledger.leave_quarantine, kept, outcome.state, outcome.message_id)
+            else:
+                our_fault = isinstance(outcome, StorageFault)
+                db.write(ledger.postpone_quarantined, kept, describe(outcome), our_fault=our_fault)
+
+
+def describe(error: Exception) -> str:
+    """One line, bounded, without the statement and parameters that a database error carries."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    first_line = str(cause).strip().partition("\n")[0]
+    return f"{type(cause).__name__}: {first_line}"[:300]
+
+
+def load_intake(session: Session, run: Run, lease: Lease) -> Intake:
+    """What every mail of a visit needs. The company's drawers are made on first use."""
+    company = tenants.load_company(session, lease.company_id)
+    drawers = {
+        drawer.slug: conversations.find_or_create_folder(
+            session, company.id, drawer.slug, drawer.name(company.language)
+        )
+        for drawer in DRAWERS
+    }
+    own = mailboxes.load_own_addresses(session, company.id)
+    return Intake(lease, company.id, own, drawers, run.settings.attachments_dir)
+
+
+def quarantine_mail(
+    session: Session,
+    lease: Lease,
+    checkpoint: Checkpoint,
+    place: Place,
+    raw: bytes,
+    arrived_at: datetime,
+    error: str,
+) -> None:
+    """Keep a mail that could not be handled, and move on behind it, in one commit."""
+    mailboxes.hold_lease(session, lease)
+    mailboxes.advance_checkpoint(session, checkpoint, place.uid)
+    sender = parse_headers(raw).sender
+    ledger.quarantine(
+        session,
+        place,
+        raw,
+        sender_key=sender.key if sender else None,
+        arrived_at=arrived_at,
+        error=error,
+    )
+
+
+def record_gone(session: Session, lease: Lease, checkpoint: Checkpoint, place: Place) -> None:
+    """A mail that was listed and deleted before it could be fetched."""
+    mailboxes.hold_lease(session, lease)
+    mailboxes.advance_checkpoint(session, checkpoint, place.uid)
+    ledger.record(session, place, LedgerState.IGNORED, reason="gone from the server")
+
+
+def record_duplicates(session: Session, lease: Lease, duplicates: dict[Place, int]) -> None:
+    """Mails that are messages already, known without their bodies: place -> message id."""
+    mailboxes.hold_lease(session, lease)
+    for place, message_id in duplicates.items():
+        ledger.record(
+            session,
+            place,
+            LedgerState.DUPLICATE,
+            message_id=message_id,
+            reason="known by its headers",
+        )
+
+
+def advance_past(session: Session, lease: Lease, checkpoint: Checkpoint, uid: int) -> None:
+    """Move on beyond UIDs that do not exist any more, so that they are not asked for again."""
+    mailboxes.hold_lease(session, lease)
+    mailboxes.advance_checkpoint(session, checkpoint, uid)

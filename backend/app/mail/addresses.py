@@ -1,0 +1,96 @@
+"""Address headers (RFC 5322, 3.4) as they are met, not as they should be."""
+
+from __future__ import annotations
+
+import re
+
+from backend.app.mail.charsets import clean_line, decode_text
+from backend.app.mail.message import Address
+from backend.app.mail.words import decode_words
+
+_LONGEST = 100_000
+_LONGEST_NAME = 200
+_LONGEST_EMAIL = 254  # RFC 5321, 4.5.3.1.3 less the angle brackets
+_TOKEN = re.compile(
+    r'"(?P<quoted>(?:[^"\\]|\\.)*)"'
+    r"|<(?P<angle>[^<>]*)>?"
+    r"|(?P<comment>\((?:[^()\\]|\\.)*\))"
+    r"|(?P<end>[,;])"
+    r"|(?P<group>:)"
+    r'|(?P<text>[^",;:<>()]+)'
+    r"|(?P<junk>.)",
+    re.DOTALL,
+)
+_BARE = re.compile(r"[^\s@<>(),;:\"\[\]\\]+@[^\s@<>(),;:\"\\]+")
+
+
+def parse_addresses(raw: bytes, most: int = 500, charset: str = "") -> tuple[Address, ...]:
+    """The mailboxes of a raw header value, at most `most`, in order; groups are flattened.
+
+    Never raises. What holds no `local@domain` is left out, so `undisclosed-recipients:;` gives
+    nothing. The name is decoded after the structure is read: a comma inside an encoded word is
+    no separator.
+    """
+    text = raw.decode("ascii") if raw.isascii() else decode_text(raw, charset)[0]
+    text = text[:_LONGEST]
+    found = _read_list(text, most)
+    if not found and "=?" in text:  # the whole `Name <a@b>` in one encoded word
+        found = _read_list(decode_words(text), most)
+    return tuple(found)
+
+
+def _read_list(text: str, most: int) -> list[Address]:
+    found: list[Address] = []
+    words: list[str] = []
+    comment = ""
+    email: str | None = None
+    for match in _TOKEN.finditer(text):
+        kind = match.lastgroup
+        if kind == "end":
+            _add(found, words, email, comment)
+            words, email, comment = [], None, ""
+            if len(found) >= most:
+                return found
+        elif kind == "angle":
+            if email is not None:  # two mailboxes without a comma between them
+                _add(found, words, email, comment)
+                words, comment = [], ""
+            email = match["angle"]
+        elif kind == "quoted":
+            words.append(re.sub(r"\\(.)", r"\1", match["quoted"]))
+        elif kind == "comment":
+            comment = match["comment"][1:-1]
+        elif kind == "group":
+            if "@" not in "".join(words):
+                words = []  # the name of a group
+        elif kind == "text":
+            if email is not None and match["text"].strip():
+                _add(found, words, email, comment)
+                words, email, comment = [], None, ""
+            words.append(match["text"])
+    if len(found) < most:
+        _add(found, words, email, comment)
+    return found
+
+
+def _add(found: list[Address], words: list[str], email: str | None, comment: str) -> None:
+    name = " ".join(" ".join(words).split())
+    if email is None or "@" not in email:
+        bare = _BARE.search(name)
+        if bare is None:
+            return
+        email, name = bare[0], name.replace(bare[0], " ").strip() or comment
+    email = _clean_email(email)
+    if not email:
+        return
+    name = clean_line(decode_words(name or comment)).strip("\"' ")[:_LONGEST_NAME]
+    found.append(Address(email=email, name=name))
+
+
+def _clean_email(email: str) -> str:
+    email = clean_line(decode_words(email)) if "=?" in email else clean_line(email)
+    email = email.replace(" ", "").removeprefix("mailto:").strip("'\"<>.,;")
+    local, at, domain = email.rpartition("@")
+    if not at or not local or not domain or len(email) > _LONGEST_EMAIL:
+        return ""
+    return email

@@ -1,0 +1,42 @@
+"""What a mail is: see `MailKind`. The first rule that speaks decides, and says so."""
+
+from __future__ import annotations
+
+from backend.app.mail.autoreply import find_auto_reply, find_return_date
+from backend.app.mail.bounces import find_bounce
+from backend.app.mail.message import Classification, MailKind, ParsedMail
+from backend.app.mail.reports import report_type
+
+
+def classify(mail: ParsedMail, own_addresses: frozenset[str]) -> Classification:
+    """Say what a mail is, and by which rule.
+
+    1. complaint: a feedback report (RFC 5965)
+    2. receipt: a disposition notification (RFC 8098) or a report of success (RFC 3464)
+    3. bounce: a report of failure or delay, by its format or by its evidence
+    4. own: from one of the company's addresses; before auto-reply, since our own reminders
+       are auto-submitted too
+    5. auto-reply (RFC 3834 and the vendors' ways)
+    6. list or newsletter
+    7. else a human wrote it
+
+    :param own_addresses: address keys of the company's mailboxes and aliases
+    """
+    kind = report_type(mail)
+    if kind == "feedback":
+        return Classification(MailKind.COMPLAINT, "feedback-report")
+    if kind == "disposition":
+        return Classification(MailKind.RECEIPT, "disposition-notification")
+    if kind == "delivered":
+        return Classification(MailKind.RECEIPT, "delivery-report")
+    found = find_bounce(mail)
+    if found is not None:
+        return Classification(MailKind.BOUNCE, found[0], bounce=found[1])
+    if mail.sender is not None and mail.sender.key in own_addresses:
+        return Classification(MailKind.OWN, "own-address")
+    reason = find_auto_reply(mail)
+    if reason is not None:
+        return Classification(MailKind.AUTO_REPLY, reason, back_on=find_return_date(mail))
+    if _is_list(mail):
+        return Classification(MailKind.LIST, "list")
+    return Classification(MailKind.HUMAN, "no-automatic-mark")

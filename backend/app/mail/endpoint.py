@@ -1,0 +1,78 @@
+"""Where a mail server is and how to sign in, and what can go wrong on the way there."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from backend.app.errors import MailboxMisconfigured, NetworkFault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A server and an account on it. security: 'tls', 'starttls' or 'plain'.
+
+    ca_file is trusted besides the system's authorities. The time-out, in seconds, holds for the
+    connection and for each read.
+    """
+
+    host: str
+    port: int
+    security: str
+    username: str
+    password: str = field(repr=False)
+    timeout: int = 30
+    ca_file: Path | None = None
+    allow_plaintext_hosts: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
+    """Verifies the certificate and the host name, always. Raises MailboxMisconfigured."""
+    context = ssl.create_default_context()
+    if endpoint.ca_file is not None:
+        try:
+            context.load_verify_locations(endpoint.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise MailboxMisconfigured(
+                f"TLS_CA_FILE {endpoint.ca_file} cannot be used: {error}"
+            ) from error
+    return context
+
+
+def require_protection(endpoint: Endpoint) -> None:
+    """Refuse to send a password in the clear over a network. Raises MailboxMisconfigured."""
+    if endpoint.security != "plain" or is_loopback(endpoint.host):
+        return
+    if endpoint.host not in endpoint.allow_plaintext_hosts:
+        raise MailboxMisconfigured(
+            f"{endpoint} would get the password unencrypted; use tls or starttls, or name the "
+            "host in ALLOW_PLAINTEXT_HOSTS"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def network_fault(endpoint: Endpoint, error: OSError) -> NetworkFault:
+    """The same few words for the same trouble, so that logs can be searched."""
+    if isinstance(error, TimeoutError):
+        return NetworkFault(f"timeout: no answer from {endpoint} within {endpoint.timeout} s")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return NetworkFault(f"certificate of {endpoint} not trusted: {error.verify_message}")
+    if isinstance(error, ssl.SSLError):
+        return NetworkFault(f"TLS with {endpoint} failed: {error.reason or error}")
+    if isinstance(error, socket.gaierror):
+        return NetworkFault(f"host name {endpoint.host} cannot be resolved: {error.strerror}")
+    return NetworkFault(f"no connection with {endpoint}: {error.strerror or error}")

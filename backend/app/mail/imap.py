@@ -1,0 +1,248 @@
+"""The network edge towards IMAP (RFC 3501, 9051). Read-only, whatever happens (I3).
+
+Folders are opened with EXAMINE and mail is fetched with BODY.PEEK[], so that no flag changes.
+UIDs are asked for by explicit ranges: an answer to `n:*` always holds the last message, however
+old (RFC 3501, 6.4.8), and servers send FETCH rows that nobody asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from imapclient import IMAPClient, SocketTimeout
+from imapclient.exceptions import IMAPClientAbortError, IMAPClientError, LoginError
+from imapclient.imapclient import SENT
+
+from backend.app.errors import CredentialsRefused, FolderGone, ServerFault, Throttled
+from backend.app.mail.endpoint import (
+    Endpoint,
+    network_fault,
+    require_protection,
+    tls_context,
+)
+from backend.app.mail.folder import FetchedMail, FolderStatus, Role, ServerFolder
+
+IDENTITY_HEADERS = (
+    b"BODY.PEEK[HEADER.FIELDS (MESSAGE-ID FROM SENDER DATE SUBJECT IN-REPLY-TO REFERENCES)]"
+)
+# RFC 5530 response codes and what Gmail, Outlook and Dovecot say in plain words.
+THROTTLE_WORDS = (
+    "[limit]",
+    "[unavailable]",
+    "[overquota]",
+    "[inuse]",
+    "too many",
+    "bandwidth",
+    "rate limit",
+    "throttl",
+    "try again later",
+    "temporar",
+)
+# For servers without SPECIAL-USE (RFC 6154): the last part of the folder's name, lowered.
+SENT_NAMES = (
+    "sent",
+    "sent items",
+    "sent messages",
+    "sent mail",
+    "envoyés",
+    "éléments envoyés",
+    "messages envoyés",
+    "courrier envoyé",
+    "gesendet",
+    "gesendete elemente",
+    "gesendete objekte",
+    "inviati",
+    "posta inviata",
+    "enviados",
+    "verzonden",
+)
+
+
+class MailboxConnection:
+    """A signed-in connection. Every method raises NetworkFault, Throttled or ServerFault."""
+
+    def __init__(self, client: IMAPClient, endpoint: Endpoint) -> None:
+        self._client = client
+        self._endpoint = endpoint
+        self._condstore = client.has_capability("CONDSTORE")
+
+    def folders(self, sent_folder: str | None = None) -> tuple[ServerFolder, ...]:
+        """INBOX, then the Sent folder if there is one: the one named, else the one found."""
+        with translated(self._endpoint):
+            listed = self._client.list_folders()
+        # A name may come as None from servers that answer NIL.
+        names = [(flags, name) for flags, _, name in listed if isinstance(name, str)]
+        found = sent_folder or _sent_folder(names)
+        folders = [ServerFolder("INBOX", Role.INBOX)]
+        if found is not None and found.upper() != "INBOX":
+            folders.append(ServerFolder(found, Role.SENT))
+        return tuple(folders)
+
+    def status(self, name: str) -> FolderStatus:
+        """Raises FolderGone too."""
+        items = [b"UIDVALIDITY", b"UIDNEXT", b"MESSAGES"]
+        if self._condstore:
+            items.append(b"HIGHESTMODSEQ")
+        with translated(self._endpoint, folder=name):
+            answer = self._client.folder_status(name, items)
+        return _folder_status(answer)
+
+    def examine(self, name: str) -> int:
+        """Open a folder read-only and return its UIDVALIDITY. Raises FolderGone too."""
+        with translated(self._endpoint, folder=name):
+            answer = self._client.select_folder(name, readonly=True)
+        value = answer.get(b"UIDVALIDITY")
+        if not isinstance(value, int):
+            raise ServerFault(f"{self._endpoint} gave no UIDVALIDITY for a folder")
+        return value
+
+    def sizes(self, first: int, last: int) -> dict[int, int]:
+        """RFC822.SIZE in octets of each UID that exists from first to last, both included."""
+        rows = self._fetch(f"{first}:{last}", [b"RFC822.SIZE"])
+        return {
+            uid: size
+            for uid, row in rows.items()
+            if first <= uid <= last and isinstance(size := row.get(b"RFC822.SIZE"), int)
+        }
+
+    def identities(self, uids: Iterable[int]) -> dict[int, bytes]:
+        """The header fields that tell one mail from another, without the bodies."""
+        rows = self._fetch(list(uids), [IDENTITY_HEADERS])
+        found: dict[int, bytes] = {}
+        for uid, row in rows.items():
+            for key, value in row.items():
+                if key.startswith(b"BODY[HEADER") and isinstance(value, bytes):
+                    found[uid] = value
+        return found
+
+    def mails(self, uids: Iterable[int]) -> list[FetchedMail]:
+        """The mails that are still there, in ascending UID order."""
+        wanted = set(uids)
+        rows = self._fetch(sorted(wanted), [b"BODY.PEEK[]", b"INTERNALDATE"])
+        return [
+            FetchedMail(uid, row[b"BODY[]"], _aware(row.get(b"INTERNALDATE")))
+            for uid, row in sorted(rows.items())
+            # A row without a body is an unsolicited one: a flag that changed elsewhere.
+            if uid in wanted and isinstance(row.get(b"BODY[]"), bytes)
+        ]
+
+    def _fetch(self, uids: str | list[int], items: list[bytes]) -> Mapping[int, dict[bytes, Any]]:
+        if not uids:
+            return {}
+        with translated(self._endpoint):
+            rows: Mapping[int, dict[bytes, Any]] = self._client.fetch(uids, items)
+        return rows
+
+
+@contextlib.contextmanager
+def open_mailbox(endpoint: Endpoint) -> Iterator[MailboxConnection]:
+    """Connect, sign in, and sign out at the end.
+
+    Raises CredentialsRefused, Throttled, NetworkFault, ServerFault or MailboxMisconfigured.
+    """
+    require_protection(endpoint)
+    with translated(endpoint):
+        client = _connect(endpoint)
+    try:
+        with translated(endpoint):
+            client.login(endpoint.username, endpoint.password)
+            connection = MailboxConnection(client, endpoint)
+        yield connection
+    finally:
+        _close(client)
+
+
+def _connect(endpoint: Endpoint) -> IMAPClient:
+    tls = endpoint.security == "tls"
+    client = IMAPClient(
+        endpoint.host,
+        port=endpoint.port,
+        ssl=tls,
+        ssl_context=tls_context(endpoint) if tls else None,
+        timeout=SocketTimeout(connect=endpoint.timeout, read=endpoint.timeout),
+    )
+    client.normalise_times = False  # it would turn aware times into naive local ones
+    if endpoint.security == "starttls":
+        try:
+            client.starttls(tls_context(endpoint))
+        except BaseException:
+            _close(client)
+            raise
+    return client
+
+
+def _close(client: IMAPClient) -> None:
+    # The server may be gone already; what had to be said about that was raised before.
+    with contextlib.suppress(IMAPClientError, OSError):
+        client.logout()
+        return
+    with contextlib.suppress(IMAPClientError, OSError):
+        client.shutdown()
+
+
+@contextlib.contextmanager
+def translated(endpoint: Endpoint, *, folder: str | None = None) -> Iterator[None]:
+    """Our named errors for the library's."""
+    try:
+        yield
+    except OSError as error:
+        raise network_fault(endpoint, error) from error
+    except LoginError as error:
+        raise _login_fault(endpoint, str(error)) from error
+    except IMAPClientAbortError as error:
+        words = str(error)
+        if _is_throttle(words):
+            raise Throttled(f"{endpoint} asks to come back later: {words}") from error
+        raise network_fault(endpoint, ConnectionError(f"cut short: {words}")) from error
+    except IMAPClientError as error:
+        words = str(error)
+        if _is_throttle(words):
+            raise Throttled(f"{endpoint} asks to come back later: {words}") from error
+        if folder is not None:
+            raise FolderGone(f"a folder on {endpoint} cannot be opened: {words}") from error
+        raise ServerFault(f"{endpoint} answered: {words}") from error
+    except (ValueError, AssertionError) as error:  # the library's parser, on broken answers
+        raise ServerFault(f"{endpoint} answered what IMAP does not allow: {error}") from error
+
+
+def _login_fault(endpoint: Endpoint, words: str) -> Throttled | CredentialsRefused:
+    if _is_throttle(words) and "[authenticationfailed]" not in words.lower():
+        return Throttled(f"{endpoint} asks to come back later: {words}")
+    return CredentialsRefused(f"{endpoint} refused the user name or password: {words}")
+
+
+def _is_throttle(words: str) -> bool:
+    lowered = words.lower()
+    return any(word in lowered for word in THROTTLE_WORDS)
+
+
+def _sent_folder(listed: list[tuple[Any, str]]) -> str | None:
+    for flags, name in listed:
+        if SENT in flags:
+            return name
+    for candidate in SENT_NAMES:
+        for _, name in listed:
+            if name.replace(".", "/").rsplit("/", 1)[-1].casefold() == candidate:
+                return name
+    return None
+
+
+def _folder_status(answer: Mapping[bytes, Any]) -> FolderStatus:
+    numbers = {key: value for key, value in answer.items() if isinstance(value, int) and value >= 0}
+    if b"UIDVALIDITY" not in numbers or b"UIDNEXT" not in numbers:
+        raise ServerFault("STATUS came without UIDVALIDITY or UIDNEXT")
+    return FolderStatus(
+        uidvalidity=numbers[b"UIDVALIDITY"],
+        uidnext=numbers[b"UIDNEXT"],
+        messages=numbers.get(b"MESSAGES", 0),
+        highestmodseq=numbers.get(b"HIGHESTMODSEQ"),
+    )
+
+
+def _aware(moment: object) -> datetime | None:
+    if isinstance(moment, datetime) and moment.tzinfo is not None:
+        return moment
+    return None

@@ -1,0 +1,55 @@
+"""Tables and constraints, no behaviour. One module for each aggregate."""
+
+from backend.app.models.base import Base
+from backend.app.models.company import Client, Company, CompanySettings
+from backend.app.models.followup import (
+    AutoState,
+    Followup,
+    FollowupHistory,
+    HistoryStatus,
+    OutboxMail,
+    OutboxState,
+)
+from backend.app.models.inbox import (
+    Conversation,
+    ConversationStatus,
+    InboxFolder,
+    InboxMessage,
+    MessageAttachment,
+)
+from backend.app.models.mailbox import (
+    FolderCheckpoint,
+    InboxIntegration,
+    LedgerEntry,
+    LedgerState,
+    MailboxState,
+    QuarantinedMail,
+    Security,
+)
+from backend.app.models.run import CronRun
+
+__all__ = [
+    "AutoState",
+    "Base",
+    "Client",
+    "Company",
+    "CompanySettings",
+    "Conversation",
+    "ConversationStatus",
+    "CronRun",
+    "FolderCheckpoint",
+    "Followup",
+    "FollowupHistory",
+    "HistoryStatus",
+    "InboxFolder",
+    "InboxIntegration",
+    "InboxMessage",
+    "LedgerEntry",
+    "LedgerState",
+    "MailboxState",
+    "MessageAttachment",
+    "OutboxMail",
+    "OutboxState",
+    "QuarantinedMail",
+    "Security",
+]

@@ -1,0 +1,188 @@
+"""Follow-ups, the outbox through which they go out, and their history."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from backend.app.models.base import Base, one_of, same_company
+from backend.app.models.types import BigId, created, instant, optional_instant
+
+
+class AutoState(StrEnum):
+    """Where the automatic reminders of a follow-up stand; `status` is the business's own word."""
+
+    ACTIVE = "active"  # looked at when next_action_at comes
+    HELD = "held"  # waits for a person; auto_reason says why
+    STOPPED = "stopped"  # paid, answered, refused, ...: no further reminder
+    COMPLETED = "completed"  # every step went out
+
+
+class OutboxState(StrEnum):
+    """See the diagram in docs/explanation.md. Only CLAIMED may become SENDING."""
+
+    PLANNED = "planned"  # to be tried (again) at next_attempt_at
+    CLAIMED = "claimed"  # a worker has it; the body has certainly not gone out
+    SENDING = "sending"  # the body may be on its way
+    SENT = "sent"
+    FAILED = "failed"  # refused for good, or given up
+    CANCELLED = "cancelled"  # stopped before the body went out
+    UNCERTAIN = "uncertain"  # may have gone out; never sent again by itself
+
+
+class Followup(Base):
+    """One thing to remind a client of. The host application makes it and changes `status`.
+
+    type          see FollowupType           due_date   in the company's own calendar
+    steps_sent    how many reminders went out (or were settled as such)
+    next_action_at   when the sender looks at it next; set it to now after an edit
+    """
+
+    __tablename__ = "followups"
+    __table_args__ = (
+        sa.UniqueConstraint("company_id", "id"),
+        same_company("clients", "client_id"),
+        same_company("conversations", "conversation_id"),
+        same_company("inbox_integrations", "integration_id"),
+        one_of("auto_state", "auto_state", AutoState),
+        # send_automatic_followups: the due ones, oldest first
+        sa.Index(
+            "ix_followups_due",
+            "next_action_at",
+            "id",
+            sqlite_where=sa.text("auto_state = 'active' AND auto_enabled"),
+            postgresql_where=sa.text("auto_state = 'active' AND auto_enabled"),
+        ),
+        sa.Index("ix_followups_client", "client_id"),
+        sa.Index("ix_followups_company", "company_id", "auto_state"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    company_id: Mapped[int] = mapped_column(sa.ForeignKey("companies.id"))
+    client_id: Mapped[int]
+    conversation_id: Mapped[int | None]
+    integration_id: Mapped[int | None]
+    type: Mapped[str] = mapped_column(sa.String(40))
+    source_type: Mapped[str | None] = mapped_column(sa.String(40))
+    source_id: Mapped[str | None] = mapped_column(sa.String(64))
+    source_label: Mapped[str] = mapped_column(sa.String(200), server_default="")
+    amount: Mapped[Decimal | None] = mapped_column(sa.Numeric(12, 2))
+    currency: Mapped[str] = mapped_column(sa.String(3), server_default="EUR")
+    due_date: Mapped[date | None]
+    status: Mapped[str] = mapped_column(sa.String(20), server_default="pending")
+    auto_enabled: Mapped[bool] = mapped_column(server_default=sa.true())
+    auto_stop_on_response: Mapped[bool] = mapped_column(server_default=sa.true())
+    auto_stop_on_paid: Mapped[bool] = mapped_column(server_default=sa.true())
+    auto_stop_on_refused: Mapped[bool] = mapped_column(server_default=sa.true())
+    auto_state: Mapped[str] = mapped_column(sa.String(10), server_default="active")
+    auto_reason: Mapped[str | None] = mapped_column(sa.String(200))
+    steps_sent: Mapped[int] = mapped_column(server_default="0")
+    last_step_at: Mapped[optional_instant]
+    next_action_at: Mapped[created]
+    created_at: Mapped[created]
+
+
+class OutboxMail(Base):
+    """One reminder step on its way out: rendered, with its Message-ID, before SMTP is spoken to.
+
+    recipient_key  normalised; the client's address when it was claimed
+    token          grows with each claim; a worker whose token is older must not send
+    sending_at     since when the body may be out
+    needs_person   uncertain, and no proof came in time
+    """
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        sa.UniqueConstraint("followup_id", "step"),
+        sa.UniqueConstraint("message_id"),
+        same_company("followups", "followup_id"),
+        same_company("conversations", "conversation_id"),
+        same_company("inbox_integrations", "integration_id"),
+        one_of("state", "state", OutboxState),
+        sa.CheckConstraint(
+            "state NOT IN ('claimed', 'sending')"
+            " OR (owner IS NOT NULL AND lease_until IS NOT NULL)",
+            name="owner",
+        ),
+        # send_automatic_followups: what a killed run left, and what is uncertain
+        sa.Index(
+            "ix_outbox_unsettled",
+            "state",
+            "lease_until",
+            sqlite_where=sa.text("state IN ('claimed', 'sending', 'uncertain')"),
+            postgresql_where=sa.text("state IN ('claimed', 'sending', 'uncertain')"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    company_id: Mapped[int]
+    followup_id: Mapped[int]
+    step: Mapped[int]
+    integration_id: Mapped[int]
+    conversation_id: Mapped[int | None]
+    message_id: Mapped[str] = mapped_column(sa.String(320))
+    fingerprint: Mapped[str] = mapped_column(sa.String(64))
+    recipient: Mapped[str] = mapped_column(sa.String(320))
+    subject: Mapped[str] = mapped_column(sa.String(500))
+    content: Mapped[str] = mapped_column(sa.Text)
+    raw: Mapped[bytes] = mapped_column(sa.LargeBinary)
+    state: Mapped[str] = mapped_column(sa.String(10))
+    token: Mapped[int] = mapped_column(sa.BigInteger, server_default="1")
+    owner: Mapped[str | None] = mapped_column(sa.String(120))
+    lease_until: Mapped[optional_instant]
+    attempts: Mapped[int] = mapped_column(server_default="1")
+    next_attempt_at: Mapped[optional_instant]
+    sending_at: Mapped[optional_instant]
+    sent_at: Mapped[optional_instant]
+    needs_person: Mapped[bool] = mapped_column(server_default=sa.false())
+    smtp_code: Mapped[int | None]
+    error: Mapped[str | None] = mapped_column(sa.String(500))
+    created_at: Mapped[created]
+
+
+class HistoryStatus(StrEnum):
+    """What happened to a follow-up."""
+
+    SENT = "sent"
+    FAILED = "failed"
+    UNCERTAIN = "uncertain"
+    HELD = "held"
+    STOPPED = "stopped"
+    COMPLETED = "completed"
+    RELEASED = "released"
+
+
+class FollowupHistory(Base):
+    """What was done and why, for the company to read. One row at most for each sent step."""
+
+    __tablename__ = "followup_history"
+    __table_args__ = (
+        same_company("followups", "followup_id"),
+        same_company("conversations", "conversation_id"),
+        one_of("status", "status", HistoryStatus),
+        sa.Index("ix_followup_history_followup_id", "followup_id"),
+        sa.Index(
+            "uq_followup_history_sent_step",
+            "followup_id",
+            "step",
+            unique=True,
+            sqlite_where=sa.text("status = 'sent'"),
+            postgresql_where=sa.text("status = 'sent'"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    company_id: Mapped[int]
+    followup_id: Mapped[int]
+    conversation_id: Mapped[int | None]
+    step: Mapped[int]
+    message: Mapped[str] = mapped_column(sa.Text, server_default="")
+    message_type: Mapped[str] = mapped_column(sa.String(20), server_default="email")
+    status: Mapped[str] = mapped_column(sa.String(12))
+    reason: Mapped[str | None] = mapped_column(sa.String(200))
+    sent_by_name: Mapped[str] = mapped_column(sa.String(200), server_default="")
+    sent_at: Mapped[instant]

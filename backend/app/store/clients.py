@@ -1,0 +1,54 @@
+"""Clients: one row for each (company, normalised address)."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from backend.app.mail.message import Address
+from backend.app.models import Client
+from backend.app.store.upsert import insert_unless_there
+
+
+def find_client(session: Session, company_id: int, email_key: str) -> int | None:
+    return session.scalar(
+        sa.select(Client.id).where(Client.company_id == company_id, Client.email_key == email_key)
+    )
+
+
+def find_or_create_client(session: Session, company_id: int, address: Address) -> int:
+    """The client behind an address; made on first use, by whoever comes first."""
+    found = find_client(session, company_id, address.key)
+    if found is not None:
+        return found
+    created: int | None = insert_unless_there(
+        session,
+        Client,
+        {
+            "company_id": company_id,
+            "name": address.name[:200],
+            "email": address.email[:320],
+            "email_key": address.key[:320],
+        },
+        Client.id,
+    )
+    if created is not None:
+        return created
+    # Somebody came between the look and the insert, and has committed since: it is there now.
+    return session.execute(
+        sa.select(Client.id).where(
+            Client.company_id == company_id, Client.email_key == address.key[:320]
+        )
+    ).scalar_one()
+
+
+def lock_client(session: Session, client_id: int) -> None:
+    """Hold the client's row until the commit.
+
+    Whoever is about to look for a client's conversation and open one when there is none holds
+    this lock, so that a reminder and an incoming mail cannot both find none. On SQLite the
+    writing transaction excludes every other writer already.
+    """
+    session.execute(
+        sa.select(Client.id).where(Client.id == client_id).with_for_update(key_share=True)
+    ).scalar_one()

@@ -1,0 +1,217 @@
+"""Follow-ups and their history, as the sender reads and changes them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from backend.app.models import (
+    AutoState,
+    Client,
+    Followup,
+    FollowupHistory,
+    HistoryStatus,
+    InboxIntegration,
+    QuarantinedMail,
+)
+from backend.app.store.records import DueFollowup
+
+_FOLLOWUP_COLUMNS = (
+    Followup.id,
+    Followup.company_id,
+    Followup.client_id,
+    Followup.conversation_id,
+    Followup.integration_id,
+    Followup.type,
+    Followup.source_label,
+    Followup.amount,
+    Followup.currency,
+    Followup.due_date,
+    Followup.status,
+    Followup.auto_enabled,
+    Followup.auto_stop_on_response,
+    Followup.auto_stop_on_paid,
+    Followup.auto_stop_on_refused,
+    Followup.steps_sent,
+    Followup.last_step_at,
+    Followup.created_at,
+    Client.name.label("client_name"),
+    Client.email.label("client_email"),
+    Client.email_key.label("client_key"),
+    Client.language.label("client_language"),
+)
+
+
+def list_due(
+    session: Session,
+    now: datetime,
+    limit: int,
+    *,
+    company_id: int | None,
+    followup_id: int | None,
+) -> list[int]:
+    """Ids of active follow-ups whose time to be looked at has come, the longest-waiting first.
+
+    followup_id: this one, whenever its time is.
+    """
+    query = sa.select(Followup.id).where(
+        Followup.auto_state == AutoState.ACTIVE.value, Followup.auto_enabled
+    )
+    if followup_id is not None:
+        query = query.where(Followup.id == followup_id)
+    else:
+        query = query.where(Followup.next_action_at <= now)
+    if company_id is not None:
+        query = query.where(Followup.company_id == company_id)
+    return list(session.scalars(query.order_by(Followup.next_action_at, Followup.id).limit(limit)))
+
+
+def lock_active(session: Session, followup_id: int) -> bool:
+    """Hold an active follow-up's row until the commit; False when another worker has it."""
+    row = session.scalar(
+        sa.select(Followup.id)
+        .where(
+            Followup.id == followup_id,
+            Followup.auto_state == AutoState.ACTIVE.value,
+            Followup.auto_enabled,
+        )
+        .with_for_update(key_share=True, skip_locked=True)
+    )
+    return row is not None
+
+
+def wait_for_lock(session: Session, followup_id: int) -> None:
+    """Hold a follow-up's row until the commit, after whoever holds it now."""
+    session.execute(
+        sa.select(Followup.id).where(Followup.id == followup_id).with_for_update(key_share=True)
+    ).scalar_one()
+
+
+def load_followup(session: Session, followup_id: int) -> DueFollowup:
+    row = session.execute(
+        sa.select(*_FOLLOWUP_COLUMNS)
+        .join(Client, Client.id == Followup.client_id)
+        .where(Followup.id == followup_id)
+    ).one()
+    return DueFollowup(**row._mapping)
+
+
+def find_sending_mailbox(session: Session, company_id: int, wanted: int | None) -> int | None:
+    """The mailbox that a reminder goes out from: the one wanted, else the company's first."""
+    i = InboxIntegration
+    query = sa.select(i.id).where(i.company_id == company_id, i.is_active, i.smtp_host.is_not(None))
+    if wanted is not None:
+        query = query.where(i.id == wanted)
+    return session.scalar(query.order_by(i.id).limit(1))
+
+
+def has_quarantined_mail(session: Session, company_id: int, sender_key: str) -> bool:
+    """Whether a mail of this sender lies in the quarantine of one of the company's mailboxes."""
+    found = session.scalar(
+        sa.select(QuarantinedMail.id)
+        .join(InboxIntegration, InboxIntegration.id == QuarantinedMail.integration_id)
+        .where(InboxIntegration.company_id == company_id, QuarantinedMail.sender_key == sender_key)
+        .limit(1)
+    )
+    return found is not None
+
+
+def look_again(session: Session, followup_id: int, at: datetime, reason: str | None) -> None:
+    """Leave an active follow-up alone until `at` (aware UTC)."""
+    session.execute(
+        sa.update(Followup)
+        .where(Followup.id == followup_id, Followup.auto_state == AutoState.ACTIVE.value)
+        .values(next_action_at=at, auto_reason=reason)
+    )
+
+
+def release(session: Session, followup_id: int, at: datetime | None) -> None:
+    """Set a held follow-up going again, to be looked at `at`, or when it was to be before."""
+    values: dict[str, object] = {"auto_state": AutoState.ACTIVE.value, "auto_reason": None}
+    if at is not None:
+        values["next_action_at"] = at
+    session.execute(
+        sa.update(Followup)
+        .where(Followup.id == followup_id, Followup.auto_state == AutoState.HELD.value)
+        .values(**values)
+    )
+
+
+def record_step_sent(
+    session: Session,
+    followup_id: int,
+    *,
+    step: int,
+    at: datetime,
+    conversation_id: int,
+    next_action_at: datetime,
+) -> None:
+    session.execute(
+        sa.update(Followup)
+        .where(Followup.id == followup_id)
+        .values(
+            # A step that was taken for uncertain may be settled after a later one.
+            steps_sent=sa.case((Followup.steps_sent < step, step), else_=Followup.steps_sent),
+            last_step_at=sa.case(
+                (sa.or_(Followup.last_step_at.is_(None), Followup.last_step_at < at), at),
+                else_=Followup.last_step_at,
+            ),
+            conversation_id=sa.func.coalesce(Followup.conversation_id, conversation_id),
+            next_action_at=next_action_at,
+            auto_reason=None,
+        )
+    )
+
+
+def end_automation(
+    session: Session,
+    followup: DueFollowup,
+    state: AutoState,
+    reason: str,
+    *,
+    at: datetime,
+    status: str | None = None,
+) -> None:
+    """Stop, hold or complete a follow-up, with a line in its history. status: the new business
+    status, None to leave the host application's word alone."""
+    values: dict[str, object] = {"auto_state": state.value, "auto_reason": reason}
+    if status is not None:
+        values["status"] = status
+    session.execute(sa.update(Followup).where(Followup.id == followup.id).values(**values))
+    record_history(
+        session,
+        followup,
+        HistoryStatus(state.value),
+        step=followup.steps_sent,
+        at=at,
+        reason=reason,
+    )
+
+
+def record_history(
+    session: Session,
+    followup: DueFollowup,
+    status: HistoryStatus,
+    *,
+    step: int,
+    at: datetime,
+    reason: str | None = None,
+    message: str = "",
+    conversation_id: int | None = None,
+    by: str = "",
+) -> None:
+    session.execute(
+        sa.insert(FollowupHistory).values(
+            company_id=followup.company_id,
+            followup_id=followup.id,
+            conversation_id=conversation_id,
+            step=step,
+            message=message,
+            status=status.value,
+            reason=reason and reason[:200],
+            sent_by_name=by[:200],
+            sent_at=at,
+        )
+    )

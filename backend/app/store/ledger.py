@@ -1,0 +1,142 @@
+"""The message ledger and the quarantine: what became of every UID (I1)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from backend.app.db import database_now
+from backend.app.models import LedgerEntry, LedgerState, QuarantinedMail
+from backend.app.store.records import Place, Quarantined
+from backend.app.store.upsert import insert_unless_there
+
+# A mail that could not be handled is tried again after these pauses, then waits for a person.
+QUARANTINE_PAUSES_SECONDS = (600, 6 * 3600, 24 * 3600)
+
+
+def record(
+    session: Session,
+    place: Place,
+    state: LedgerState,
+    *,
+    message_id: int | None = None,
+    reason: str | None = None,
+) -> None:
+    insert_unless_there(
+        session,
+        LedgerEntry,
+        {
+            **place.values(),
+            "state": state.value,
+            "message_id": message_id,
+            "reason": reason and reason[:200],
+        },
+    )
+
+
+def known_uids(
+    session: Session, integration_id: int, folder: str, uidvalidity: int, first: int, last: int
+) -> set[int]:
+    """Which UIDs from first to last, both included, are in the ledger already."""
+    return set(
+        session.scalars(
+            sa.select(LedgerEntry.uid).where(
+                LedgerEntry.integration_id == integration_id,
+                LedgerEntry.folder == folder,
+                LedgerEntry.uidvalidity == uidvalidity,
+                LedgerEntry.uid.between(first, last),
+            )
+        )
+    )
+
+
+def has_entries(session: Session, integration_id: int) -> bool:
+    """Whether anything was ever read from this mailbox."""
+    return (
+        session.scalar(
+            sa.select(LedgerEntry.uid).where(LedgerEntry.integration_id == integration_id).limit(1)
+        )
+        is not None
+    )
+
+
+def quarantine(
+    session: Session,
+    place: Place,
+    raw: bytes,
+    *,
+    sender_key: str | None,
+    arrived_at: datetime,
+    error: str,
+) -> None:
+    record(session, place, LedgerState.QUARANTINED, reason=error)
+    insert_unless_there(
+        session,
+        QuarantinedMail,
+        {
+            **place.values(),
+            "sender_key": sender_key,
+            "raw": raw,
+            "arrived_at": arrived_at,
+            "error": error[:500],
+            # Nothing to try again where the server gave no body: a person decides.
+            "next_attempt_at": database_now(QUARANTINE_PAUSES_SECONDS[0]) if raw else None,
+        },
+    )
+
+
+def due_quarantined(session: Session, integration_id: int, limit: int = 20) -> list[Quarantined]:
+    rows = session.execute(
+        sa.select(QuarantinedMail)
+        .where(
+            QuarantinedMail.integration_id == integration_id,
+            QuarantinedMail.next_attempt_at <= database_now(),
+        )
+        .order_by(QuarantinedMail.id)
+        .limit(limit)
+    ).scalars()
+    return [
+        Quarantined(
+            row.id,
+            Place(row.integration_id, row.folder, row.uidvalidity, row.uid),
+            row.raw,
+            row.arrived_at,
+            row.attempts,
+        )
+        for row in rows
+    ]
+
+
+def leave_quarantine(
+    session: Session, quarantined: Quarantined, state: LedgerState, message_id: int | None
+) -> None:
+    """The mail could be handled after all."""
+    session.execute(sa.delete(QuarantinedMail).where(QuarantinedMail.id == quarantined.id))
+    session.execute(
+        sa.update(LedgerEntry)
+        .where(*(getattr(LedgerEntry, k) == v for k, v in quarantined.place.values().items()))
+        .values(state=state.value, message_id=message_id, reason="after quarantine")
+    )
+
+
+def postpone_quarantined(
+    session: Session, quarantined: Quarantined, error: str, *, our_fault: bool
+) -> None:
+    """Still not: later, or only by hand once the pauses are used up.
+
+    our_fault: the mail is not to blame (a full disk), so the pauses are not used up.
+    """
+    attempts = quarantined.attempts + (0 if our_fault else 1)
+    again = attempts <= len(QUARANTINE_PAUSES_SECONDS)
+    pause = QUARANTINE_PAUSES_SECONDS[attempts - 1] if again else 0
+    session.execute(
+        sa.update(QuarantinedMail)
+        .where(QuarantinedMail.id == quarantined.id)
+        .values(
+            attempts=attempts,
+            error=error[:500],
+            next_attempt_at=database_now(pause) if again else None,
+        )
+    )

@@ -1,0 +1,277 @@
+"""Mailboxes: who may read them now (the lease), how healthy they are, how far folders are read.
+
+Lease times are the database's clock. Every transaction of a worker first renews its lease under
+its token (`hold_lease`): that locks the row until the commit, so nobody can take the mailbox over
+in between, and a worker that woke up late writes nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from backend.app.db import database_now
+from backend.app.errors import LeaseLost
+from backend.app.mail.message import address_key
+from backend.app.models import FolderCheckpoint, InboxIntegration, MailboxState
+from backend.app.store.records import Checkpoint, Lease, MailboxAccount
+from backend.app.store.upsert import insert_unless_there
+
+ACCOUNT_COLUMNS = tuple(
+    getattr(InboxIntegration, name) for name in MailboxAccount.__dataclass_fields__
+)
+
+
+def add_missing_states(session: Session) -> None:
+    """Give every active mailbox its state row, so that it can be claimed."""
+    missing = (
+        sa.select(InboxIntegration.id, InboxIntegration.company_id)
+        .outerjoin(MailboxState, MailboxState.integration_id == InboxIntegration.id)
+        .where(InboxIntegration.is_active, MailboxState.integration_id.is_(None))
+    )
+    for integration_id, company_id in session.execute(missing).all():
+        insert_unless_there(
+            session, MailboxState, {"integration_id": integration_id, "company_id": company_id}
+        )
+
+
+def due_filter(
+    since: datetime, company_id: int | None, integration_id: int | None
+) -> list[sa.SQLColumnExpression[bool]]:
+    """Active, not leased, not backing off, and not visited since `since` unless mail was left."""
+    state = MailboxState
+    free = sa.or_(state.lease_until.is_(None), state.lease_until < database_now())
+    unvisited = sa.or_(
+        state.last_attempt_at.is_(None), state.last_attempt_at < since, state.backlog
+    )
+    filters: list[sa.SQLColumnExpression[bool]] = [InboxIntegration.is_active, free, unvisited]
+    if company_id is not None:
+        filters.append(InboxIntegration.company_id == company_id)
+    if integration_id is not None:  # named by hand: the back-off does not hold
+        filters.append(InboxIntegration.id == integration_id)
+    else:
+        filters.append(state.next_sync_at <= database_now())
+    return filters
+
+
+def count_due(
+    session: Session, since: datetime, company_id: int | None, integration_id: int | None
+) -> int:
+    """How many mailboxes wait for a worker now."""
+    return session.execute(
+        sa.select(sa.func.count())
+        .select_from(MailboxState)
+        .join(InboxIntegration, InboxIntegration.id == MailboxState.integration_id)
+        .where(*due_filter(since, company_id, integration_id))
+    ).scalar_one()
+
+
+def claim_due(
+    session: Session,
+    owner: str,
+    seconds: int,
+    since: datetime,
+    company_id: int | None = None,
+    integration_id: int | None = None,
+) -> Lease | None:
+    """Take the lease of the mailbox that has waited longest; None when none is due.
+
+    since: the start of this run, which visits each mailbox once, and again where mail was left
+    after a slice, when all others have had their turn.
+    """
+    state = MailboxState
+    longest_waiting = (
+        sa.select(state.integration_id)
+        .join(InboxIntegration, InboxIntegration.id == state.integration_id)
+        .where(*due_filter(since, company_id, integration_id))
+        .order_by(state.last_attempt_at.asc().nulls_first(), state.integration_id)
+        .limit(1)
+        .with_for_update(of=state, skip_locked=True)
+    )
+    taken = session.execute(
+        sa.update(state)
+        .where(
+            state.integration_id == longest_waiting.scalar_subquery(),
+            sa.or_(state.lease_until.is_(None), state.lease_until < database_now()),
+        )
+        .values(
+            lease_owner=owner,
+            lease_token=state.lease_token + 1,
+            lease_until=database_now(seconds),
+            last_attempt_at=database_now(),
+        )
+        .returning(
+            state.integration_id,
+            state.company_id,
+            state.lease_token,
+            state.last_attempt_at,
+            state.failures,
+            state.error_kind,
+        )
+    ).one_or_none()
+    if taken is None:
+        return None
+    integration, company, token, started_at, failures, error_kind = taken
+    assert started_at is not None  # noqa: S101 (this very statement set it)
+    return Lease(integration, company, token, seconds, started_at, failures, error_kind)
+
+
+def hold_lease(session: Session, lease: Lease) -> None:
+    """Renew the lease, and lock it until the commit. Raises LeaseLost."""
+    held = session.execute(
+        sa.update(MailboxState)
+        .where(
+            MailboxState.integration_id == lease.integration_id,
+            MailboxState.lease_token == lease.token,
+            MailboxState.lease_until.is_not(None),
+        )
+        .values(lease_until=database_now(lease.seconds))
+        .returning(MailboxState.integration_id)
+    ).one_or_none()
+    if held is None:
+        raise LeaseLost(f"mailbox {lease.integration_id} was taken over by another worker")
+
+
+def release_after_success(session: Session, lease: Lease, *, caught_up: bool) -> None:
+    """Give the mailbox back. caught_up: nothing that had arrived before the start was left."""
+    hold_lease(session, lease)
+    values: dict[str, object] = {
+        "lease_owner": None,
+        "lease_until": None,
+        "next_sync_at": database_now(),
+        "last_success_at": database_now(),
+        "backlog": not caught_up,
+        "failures": 0,
+        "error_kind": None,
+        "error": None,
+        "error_since": None,
+    }
+    if caught_up:
+        values["fresh_at"] = lease.started_at
+    session.execute(
+        sa.update(MailboxState)
+        .where(MailboxState.integration_id == lease.integration_id)
+        .values(**values)
+    )
+
+
+def release_after_failure(
+    session: Session, lease: Lease, kind: str, error: str, retry_in: float
+) -> None:
+    """Give the mailbox back after an error, not to be tried again for retry_in seconds."""
+    hold_lease(session, lease)
+    session.execute(
+        sa.update(MailboxState)
+        .where(MailboxState.integration_id == lease.integration_id)
+        .values(
+            lease_owner=None,
+            lease_until=None,
+            next_sync_at=database_now(retry_in),
+            backlog=False,
+            failures=MailboxState.failures + 1,
+            error_kind=kind,
+            error=error[:500],
+            error_since=sa.func.coalesce(MailboxState.error_since, database_now()),
+        )
+    )
+
+
+def list_active(session: Session, company_id: int | None, integration_id: int | None) -> list[int]:
+    """The ids of the active mailboxes, of one company or all."""
+    query = sa.select(InboxIntegration.id).where(InboxIntegration.is_active)
+    if company_id is not None:
+        query = query.where(InboxIntegration.company_id == company_id)
+    if integration_id is not None:
+        query = query.where(InboxIntegration.id == integration_id)
+    return list(session.scalars(query.order_by(InboxIntegration.id)))
+
+
+def load_account(session: Session, integration_id: int) -> MailboxAccount:
+    """Raises NoResultFound when the mailbox is gone."""
+    row = session.execute(
+        sa.select(*ACCOUNT_COLUMNS).where(InboxIntegration.id == integration_id)
+    ).one()
+    return MailboxAccount(*row)
+
+
+def load_fresh_at(session: Session, integration_id: int) -> datetime | None:
+    """What had arrived before this instant is in the inbox; None when it was never read whole."""
+    return session.scalar(
+        sa.select(MailboxState.fresh_at).where(MailboxState.integration_id == integration_id)
+    )
+
+
+def load_own_addresses(session: Session, company_id: int) -> frozenset[str]:
+    """The keys of every address of the company's mailboxes, inactive ones too."""
+    rows = session.execute(
+        sa.select(InboxIntegration.email, InboxIntegration.aliases).where(
+            InboxIntegration.company_id == company_id
+        )
+    ).all()
+    return frozenset(address_key(a) for email, aliases in rows for a in (email, *aliases))
+
+
+def load_checkpoints(session: Session, integration_id: int) -> dict[str, Checkpoint]:
+    """By folder name."""
+    rows = session.execute(
+        sa.select(
+            FolderCheckpoint.id,
+            FolderCheckpoint.name,
+            FolderCheckpoint.uidvalidity,
+            FolderCheckpoint.last_uid,
+            FolderCheckpoint.recognise_until,
+        ).where(FolderCheckpoint.integration_id == integration_id)
+    ).all()
+    return {row.name: Checkpoint(*row) for row in rows}
+
+
+def start_checkpoint(
+    session: Session, lease: Lease, name: str, uidvalidity: int, recognise_until: int
+) -> Checkpoint:
+    """Begin a folder that is new, or that the server has renumbered, from its first UID."""
+    hold_lease(session, lease)
+    insert_unless_there(
+        session,
+        FolderCheckpoint,
+        {"integration_id": lease.integration_id, "name": name, "uidvalidity": uidvalidity},
+    )
+    row = session.execute(
+        sa.update(FolderCheckpoint)
+        .where(
+            FolderCheckpoint.integration_id == lease.integration_id,
+            FolderCheckpoint.name == name,
+        )
+        .values(
+            uidvalidity=uidvalidity,
+            last_uid=sa.case(
+                (FolderCheckpoint.uidvalidity == uidvalidity, FolderCheckpoint.last_uid), else_=0
+            ),
+            highestmodseq=None,
+            recognise_until=recognise_until,
+        )
+        .returning(
+            FolderCheckpoint.id,
+            FolderCheckpoint.name,
+            FolderCheckpoint.uidvalidity,
+            FolderCheckpoint.last_uid,
+            FolderCheckpoint.recognise_until,
+        )
+    ).one()
+    return Checkpoint(*row)
+
+
+def advance_checkpoint(session: Session, checkpoint: Checkpoint, uid: int) -> bool:
+    """Move the checkpoint up to uid; False when it was there already."""
+    moved = session.execute(
+        sa.update(FolderCheckpoint)
+        .where(
+            FolderCheckpoint.id == checkpoint.id,
+            FolderCheckpoint.uidvalidity == checkpoint.uidvalidity,
+            FolderCheckpoint.last_uid < uid,
+        )
+        .values(last_uid=uid)
+        .returning(FolderCheckpoint.id)
+    ).one_or_none()
+    return moved is not None

@@ -1,0 +1,215 @@
+"""Messages of the shared inbox and their attachments: (company, fingerprint) is one message."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from backend.app.mail.message import Classification, MailKind, ParsedMail, address_key
+from backend.app.models import (
+    Client,
+    Conversation,
+    Followup,
+    InboxMessage,
+    MessageAttachment,
+    OutboxMail,
+)
+from backend.app.store.records import Known, Reminder, StoredFile
+from backend.app.store.upsert import insert_unless_there
+
+
+def find_message(session: Session, company_id: int, fingerprint: str) -> int | None:
+    return session.scalar(
+        sa.select(InboxMessage.id).where(
+            InboxMessage.company_id == company_id, InboxMessage.fingerprint == fingerprint
+        )
+    )
+
+
+def find_messages(
+    session: Session, company_id: int, fingerprints: Collection[str]
+) -> dict[str, int]:
+    """Which of these mails are messages already: fingerprint -> id."""
+    rows = session.execute(
+        sa.select(InboxMessage.fingerprint, InboxMessage.id).where(
+            InboxMessage.company_id == company_id, InboxMessage.fingerprint.in_(fingerprints)
+        )
+    ).all()
+    return {row.fingerprint: row.id for row in rows}
+
+
+def find_known(session: Session, company_id: int, external_ids: Sequence[str]) -> list[Known]:
+    """The company's messages with these Message-IDs; never another company's."""
+    if not external_ids:
+        return []
+    rows = session.execute(
+        sa.select(
+            InboxMessage.external_id,
+            InboxMessage.conversation_id,
+            InboxMessage.from_key,
+            InboxMessage.recipients,
+            InboxMessage.is_from_client,
+            Client.email_key,
+        )
+        .join(Conversation, Conversation.id == InboxMessage.conversation_id)
+        .outerjoin(Client, Client.id == Conversation.client_id)
+        .where(InboxMessage.company_id == company_id, InboxMessage.external_id.in_(external_ids))
+        .order_by(InboxMessage.id)
+        .limit(200)
+    ).all()
+    return [
+        Known(
+            row.external_id,
+            row.conversation_id,
+            row.email_key,
+            frozenset((row.from_key, *row.recipients)),
+            row.is_from_client,
+        )
+        for row in rows
+    ]
+
+
+def find_reminders(
+    session: Session, company_id: int, message_ids: Sequence[str]
+) -> dict[str, Reminder]:
+    """Our own reminders by Message-ID, those too whose settlement is still to come."""
+    if not message_ids:
+        return {}
+    rows = session.execute(
+        sa.select(OutboxMail, Followup.client_id, Client.email_key)
+        .join(Followup, Followup.id == OutboxMail.followup_id)
+        .join(Client, Client.id == Followup.client_id)
+        .where(OutboxMail.company_id == company_id, OutboxMail.message_id.in_(message_ids))
+    ).all()
+    return {
+        outbox.message_id: Reminder(
+            outbox.id, client_id, email_key, address_key(outbox.recipient), outbox.conversation_id
+        )
+        for outbox, client_id, email_key in rows
+    }
+
+
+def insert_message(
+    session: Session,
+    mail: ParsedMail,
+    classification: Classification,
+    *,
+    company_id: int,
+    integration_id: int,
+    conversation_id: int,
+    placement: str,
+    is_from_client: bool,
+    sent_at: datetime,
+    arrived_at: datetime,
+) -> int | None:
+    """The new message's id, or None when the same mail is a message already."""
+    sender = mail.sender
+    bounce = classification.bounce
+    inserted: int | None = insert_unless_there(
+        session,
+        InboxMessage,
+        {
+            "company_id": company_id,
+            "conversation_id": conversation_id,
+            "integration_id": integration_id,
+            "external_id": mail.message_id[:320],
+            "fingerprint": mail.fingerprint,
+            "in_reply_to": mail.in_reply_to[0][:320] if mail.in_reply_to else None,
+            "about_external_id": bounce.original_message_id if bounce else None,
+            "from_name": sender.name[:200] if sender else "",
+            "from_email": sender.email[:320] if sender else "",
+            "from_key": sender.key[:320] if sender else "",
+            "recipients": [address.key[:320] for address in mail.recipients[:100]],
+            "subject": mail.subject[:500],
+            "content": mail.text,
+            "reply_content": mail.reply_text if mail.reply_text != mail.text else None,
+            "content_html": mail.html,
+            "is_from_client": is_from_client,
+            "read": not is_from_client,
+            "kind": classification.kind.value,
+            "kind_reason": classification.reason[:60],
+            "placement": placement[:40],
+            "notes": list(mail.notes),
+            "sent_at": sent_at,
+            "arrived_at": arrived_at,
+        },
+        InboxMessage.id,
+    )
+    return inserted
+
+
+def insert_attachments(
+    session: Session, company_id: int, message_id: int, files: Sequence[StoredFile]
+) -> None:
+    if not files:
+        return
+    session.execute(
+        sa.insert(MessageAttachment),
+        [
+            {
+                "company_id": company_id,
+                "message_id": message_id,
+                "position": position,
+                "filename": file.filename[:255],
+                "content_type": file.content_type[:120],
+                "content_id": file.content_id and file.content_id[:320],
+                "inline": file.inline,
+                "size": file.size,
+                "sha256": file.sha256,
+            }
+            for position, file in enumerate(files)
+        ],
+    )
+
+
+def is_proof(session: Session, company_id: int, message_id: str) -> bool:
+    """Whether anything in the inbox shows that our mail with this Message-ID went out.
+
+    Its copy in the Sent folder, a reply to it, or a bounce of it.
+    """
+    m = InboxMessage
+    for column in (m.external_id, m.in_reply_to, m.about_external_id):
+        found = session.scalar(
+            sa.select(m.id).where(m.company_id == company_id, column == message_id).limit(1)
+        )
+        if found is not None:
+            return True
+    return False
+
+
+def find_conversation_of(session: Session, company_id: int, fingerprint: str) -> int | None:
+    """The conversation in which a mail is a message already."""
+    return session.scalar(
+        sa.select(InboxMessage.conversation_id).where(
+            InboxMessage.company_id == company_id, InboxMessage.fingerprint == fingerprint
+        )
+    )
+
+
+def find_answer(
+    session: Session,
+    company_id: int,
+    client_key: str,
+    conversation_id: int | None,
+    since: datetime,
+) -> datetime | None:
+    """When a person on the client's side last wrote since `since`; None for not at all.
+
+    The client from anywhere, or anybody but us in the conversation of the reminders. Vacation
+    notices, bounces and newsletters are no answer.
+    """
+    m = InboxMessage
+    human = (m.is_from_client, m.kind == MailKind.HUMAN.value, m.arrived_at >= since)
+    by_client = sa.select(sa.func.max(m.arrived_at)).where(
+        m.company_id == company_id, m.from_key == client_key, *human
+    )
+    answered = session.scalar(by_client)
+    if answered is None and conversation_id is not None:
+        in_conversation = sa.select(sa.func.max(m.arrived_at)).where(
+            m.company_id == company_id, m.conversation_id == conversation_id, *human
+        )
+        answered = session.scalar(in_conversation)
+    return answered

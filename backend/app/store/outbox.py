@@ -1,0 +1,284 @@
+"""The outbox: one row for each reminder step on its way out.
+
+Every change of state is a conditional UPDATE under the claim's token; a row count of none means
+that another worker, or a person, was first: ClaimLost. Lease times are the database's clock.
+
+            planned --claim--> claimed --DATA accepted--> sending --2xx--> sent
+               ^                  |                          |----4xx---> planned
+               |                  |--4xx, no network         |----5xx---> failed
+               |<-----------------'                          '--silence, crash--> uncertain
+                                                 uncertain --proof--> sent
+                                                 uncertain --a person's word--> sent | planned
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from backend.app.db import database_now
+from backend.app.errors import ClaimLost
+from backend.app.models import OutboxMail, OutboxState
+from backend.app.store.records import OutboxClaim
+from backend.app.store.upsert import insert_unless_there
+
+_CLAIM_COLUMNS = tuple(getattr(OutboxMail, name) for name in OutboxClaim.__dataclass_fields__)
+# States from which a step may be claimed (again): nothing of it has gone out.
+CLAIMABLE = (OutboxState.PLANNED, OutboxState.CANCELLED)
+
+
+def find_step(session: Session, followup_id: int, step: int) -> OutboxMail | None:
+    return session.scalar(
+        sa.select(OutboxMail).where(OutboxMail.followup_id == followup_id, OutboxMail.step == step)
+    )
+
+
+def find_message_ids(session: Session, followup_id: int) -> list[str]:
+    """The Message-IDs of the steps that went out, in their order."""
+    return list(
+        session.scalars(
+            sa.select(OutboxMail.message_id)
+            .where(
+                OutboxMail.followup_id == followup_id, OutboxMail.state == OutboxState.SENT.value
+            )
+            .order_by(OutboxMail.step)
+        )
+    )
+
+
+def claim(
+    session: Session, followup_id: int, step: int, owner: str, seconds: int, mail: dict[str, Any]
+) -> OutboxClaim | None:
+    """Take a step: a new row, or one that is planned again. None when it is not to be had.
+
+    mail: the other columns (recipient, message_id, raw, ...), rendered anew for each claim.
+    """
+    lease = {
+        "state": OutboxState.CLAIMED.value,
+        "owner": owner,
+        "lease_until": database_now(seconds),
+    }
+    created = insert_unless_there(
+        session,
+        OutboxMail,
+        {"followup_id": followup_id, "step": step, **mail, **lease},
+        OutboxMail.id,
+    )
+    if created is not None:
+        return _load_claim(session, OutboxMail.id == created)
+    taken = session.scalar(
+        sa.update(OutboxMail)
+        .where(
+            OutboxMail.followup_id == followup_id,
+            OutboxMail.step == step,
+            OutboxMail.state.in_([state.value for state in CLAIMABLE]),
+        )
+        .values(
+            **mail,
+            **lease,
+            token=OutboxMail.token + 1,
+            attempts=OutboxMail.attempts + 1,
+            next_attempt_at=None,
+        )
+        .returning(OutboxMail.id)
+    )
+    return None if taken is None else _load_claim(session, OutboxMail.id == taken)
+
+
+def _load_claim(session: Session, which: sa.ColumnElement[bool]) -> OutboxClaim:
+    row = session.execute(sa.select(*_CLAIM_COLUMNS).where(which)).one()
+    return OutboxClaim(**row._mapping)
+
+
+def _change(
+    session: Session,
+    claimed: OutboxClaim,
+    states: Sequence[OutboxState],
+    *conditions: sa.ColumnElement[bool],
+    **values: object,
+) -> None:
+    changed = session.execute(
+        sa.update(OutboxMail)
+        .where(
+            OutboxMail.id == claimed.id,
+            OutboxMail.token == claimed.token,
+            OutboxMail.state.in_([state.value for state in states]),
+            *conditions,
+        )
+        .values(**values)
+        .returning(OutboxMail.id)
+    ).one_or_none()
+    if changed is None:
+        raise ClaimLost(f"step {claimed.step} of follow-up {claimed.followup_id} is not ours now")
+
+
+def begin_sending(session: Session, claimed: OutboxClaim, seconds: int) -> None:
+    """From here on the body may be out. Raises ClaimLost when the lease has ended."""
+    _change(
+        session,
+        claimed,
+        [OutboxState.CLAIMED],
+        OutboxMail.lease_until > database_now(),
+        state=OutboxState.SENDING.value,
+        sending_at=database_now(),
+        lease_until=database_now(seconds),
+    )
+
+
+def settle_sent(session: Session, claimed: OutboxClaim, reply: str | None) -> datetime:
+    """sending or uncertain -> sent. Returns when the body went out. Raises ClaimLost."""
+    _change(
+        session,
+        claimed,
+        [OutboxState.SENDING, OutboxState.UNCERTAIN],
+        state=OutboxState.SENT.value,
+        owner=None,
+        lease_until=None,
+        needs_person=False,
+        sent_at=database_now(),
+        error=reply and reply[:500],
+    )
+    return session.execute(
+        sa.select(sa.func.coalesce(OutboxMail.sending_at, OutboxMail.sent_at)).where(
+            OutboxMail.id == claimed.id
+        )
+    ).scalar_one()
+
+
+def settle_not_sent(
+    session: Session,
+    claimed: OutboxClaim,
+    state: OutboxState,
+    *,
+    error: str,
+    code: int | None = None,
+    next_attempt_at: datetime | None = None,
+    count_attempt: bool = True,
+) -> None:
+    """claimed or sending -> planned, failed or cancelled. Raises ClaimLost."""
+    _change(
+        session,
+        claimed,
+        [OutboxState.CLAIMED, OutboxState.SENDING],
+        state=state.value,
+        owner=None,
+        lease_until=None,
+        sending_at=None,
+        token=OutboxMail.token + 1,
+        attempts=OutboxMail.attempts - (0 if count_attempt else 1),
+        next_attempt_at=next_attempt_at,
+        smtp_code=code,
+        error=error[:500],
+    )
+
+
+def settle_uncertain(session: Session, claimed: OutboxClaim, error: str) -> None:
+    """sending -> uncertain: nobody sends it again without a person's word. Raises ClaimLost."""
+    _change(
+        session,
+        claimed,
+        [OutboxState.SENDING],
+        state=OutboxState.UNCERTAIN.value,
+        owner=None,
+        lease_until=None,
+        error=error[:500],
+    )
+
+
+def plan_again(session: Session, claimed: OutboxClaim) -> None:
+    """uncertain -> planned, on a person's word that it did not arrive. Raises ClaimLost."""
+    _change(
+        session,
+        claimed,
+        [OutboxState.UNCERTAIN],
+        state=OutboxState.PLANNED.value,
+        needs_person=False,
+        sending_at=None,
+        token=OutboxMail.token + 1,
+        next_attempt_at=None,
+    )
+
+
+def mark_needs_person(session: Session, claimed: OutboxClaim) -> None:
+    """No proof came in time. Raises ClaimLost."""
+    _change(session, claimed, [OutboxState.UNCERTAIN], needs_person=True)
+
+
+def list_abandoned(session: Session, state: OutboxState, limit: int = 500) -> list[OutboxClaim]:
+    """Steps in `state` whose worker's lease has ended: it was killed, or hangs."""
+    rows = session.execute(
+        sa.select(*_CLAIM_COLUMNS)
+        .where(OutboxMail.state == state.value, OutboxMail.lease_until < database_now())
+        .order_by(OutboxMail.lease_until)
+        .limit(limit)
+    ).all()
+    return [OutboxClaim(**row._mapping) for row in rows]
+
+
+def take_back(session: Session, claimed: OutboxClaim) -> None:
+    """claimed -> planned after its worker's end: nothing had gone out. Raises ClaimLost."""
+    _change(
+        session,
+        claimed,
+        [OutboxState.CLAIMED],
+        OutboxMail.lease_until < database_now(),
+        state=OutboxState.PLANNED.value,
+        owner=None,
+        lease_until=None,
+        token=OutboxMail.token + 1,
+        error="its run ended before anything went out",
+    )
+
+
+def abandon_sending(session: Session, claimed: OutboxClaim) -> None:
+    """sending -> uncertain after its worker's end: it may have gone out. Raises ClaimLost.
+
+    The token stays: a worker that wakes up late with the server's 2xx in hand holds the best
+    proof there is, and may still settle the step as sent; it may not send.
+    """
+    _change(
+        session,
+        claimed,
+        [OutboxState.SENDING],
+        OutboxMail.lease_until < database_now(),
+        state=OutboxState.UNCERTAIN.value,
+        owner=None,
+        lease_until=None,
+        error="its run ended while the mail was going out",
+    )
+
+
+def list_uncertain(session: Session) -> list[OutboxClaim]:
+    """Uncertain steps that nobody was asked about yet."""
+    rows = session.execute(
+        sa.select(*_CLAIM_COLUMNS)
+        .where(OutboxMail.state == OutboxState.UNCERTAIN.value, OutboxMail.needs_person.is_(False))
+        .order_by(OutboxMail.id)
+    ).all()
+    return [OutboxClaim(**row._mapping) for row in rows]
+
+
+def load_uncertain(session: Session, outbox_id: int) -> OutboxClaim | None:
+    """An uncertain step by its id; None when there is none (any more)."""
+    row = session.execute(
+        sa.select(*_CLAIM_COLUMNS).where(
+            OutboxMail.id == outbox_id, OutboxMail.state == OutboxState.UNCERTAIN.value
+        )
+    ).one_or_none()
+    return None if row is None else OutboxClaim(**row._mapping)
+
+
+def is_older_than(session: Session, claimed: OutboxClaim, hours: int) -> bool:
+    """Whether the body went out, if it did, more than `hours` ago."""
+    return (
+        session.scalar(
+            sa.select(OutboxMail.id).where(
+                OutboxMail.id == claimed.id, OutboxMail.sending_at < database_now(-3600 * hours)
+            )
+        )
+        is not None
+    )

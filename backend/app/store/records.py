@@ -1,0 +1,183 @@
+"""The frozen values that the store hands out and takes; no SQL, so pure modules may use them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to read one mailbox until the lease ends. started_at: the database's clock."""
+
+    integration_id: int
+    company_id: int
+    token: int
+    seconds: int
+    started_at: datetime
+    failures: int
+    error_kind: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxAccount:
+    """How to reach a mailbox; secrets are still encrypted."""
+
+    id: int
+    company_id: int
+    email: str
+    from_name: str
+    imap_host: str
+    imap_port: int
+    imap_security: str
+    username: str
+    secret: str = field(repr=False)
+    sent_folder: str | None
+    smtp_host: str | None
+    smtp_port: int
+    smtp_security: str
+    smtp_username: str | None
+    smtp_secret: str | None = field(repr=False)
+    is_active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How far a folder is read: every UID up to last_uid is in the ledger.
+
+    recognise_until   mail up to this UID may be known from before the server renumbered
+    """
+
+    id: int
+    name: str
+    uidvalidity: int
+    last_uid: int
+    recognise_until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a mail lies on a server."""
+
+    integration_id: int
+    folder: str
+    uidvalidity: int
+    uid: int
+
+    def values(self) -> dict[str, object]:
+        return {
+            "integration_id": self.integration_id,
+            "folder": self.folder,
+            "uidvalidity": self.uidvalidity,
+            "uid": self.uid,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A quarantined mail that is due for another attempt."""
+
+    id: int
+    place: Place
+    raw: bytes
+    arrived_at: datetime
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A message that a mail refers to. participants: keys of its sender and recipients."""
+
+    external_id: str
+    conversation_id: int
+    client_key: str | None
+    participants: frozenset[str]
+    is_from_client: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reminder:
+    """A reminder of ours, known by its Message-ID before it is anywhere else."""
+
+    outbox_id: int
+    client_id: int
+    client_key: str | None
+    recipient_key: str
+    conversation_id: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueFollowup:
+    """A follow-up with its client, as they stand in the rows. Instants are aware UTC."""
+
+    id: int
+    company_id: int
+    client_id: int
+    conversation_id: int | None
+    integration_id: int | None
+    type: str
+    source_label: str
+    amount: Decimal | None
+    currency: str
+    due_date: date | None
+    status: str
+    auto_enabled: bool
+    auto_stop_on_response: bool
+    auto_stop_on_paid: bool
+    auto_stop_on_refused: bool
+    steps_sent: int
+    last_step_at: datetime | None
+    created_at: datetime
+    client_name: str
+    client_email: str | None
+    client_key: str | None
+    client_language: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxClaim:
+    """A reminder step that this worker may send until its lease ends. raw: the rendered mail."""
+
+    id: int
+    token: int
+    company_id: int
+    followup_id: int
+    step: int
+    integration_id: int
+    conversation_id: int | None
+    message_id: str
+    recipient: str
+    content: str
+    raw: bytes = field(repr=False)
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """An attachment that lies on disk already."""
+
+    filename: str
+    content_type: str
+    content_id: str | None
+    inline: bool
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompanyProfile:
+    """timezone: an IANA name; locale: such as fr_FR; settings: the whole, unvalidated document."""
+
+    id: int
+    name: str
+    timezone: str
+    locale: str
+    country: str
+    settings: Mapping[str, Any]
+
+    @property
+    def language(self) -> str:
+        return self.locale.replace("-", "_").split("_")[0].lower()

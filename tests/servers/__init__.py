@@ -1,0 +1,1 @@
+"""The servers that tests talk to: real ones from the distribution, and embedded ones."""
