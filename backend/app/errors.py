@@ -30,6 +30,14 @@ class CredentialsUnreadable(RelanceError):
     """A stored password cannot be decrypted with any of the keys."""
 
 
+class BadInput(RelanceError):
+    """A value that a person gave cannot be used. The message says which and what would do."""
+
+
+class Refused(RelanceError):
+    """What a person asked for cannot be done as things stand: no such row, or there already."""
+
+
 class RaceLost(RelanceError):
     """Another transaction was first; db.write runs ours again, and it sees what that one left."""
 

@@ -125,12 +125,12 @@ class DovecotServer:
         self.tls_port: int = facts["tls_port"]
         self.ca_file = Path(facts["ca_file"])
         self.auth_socket = Path(facts["auth_socket"])
-        self._password: str = facts["password"]
+        self.password: str = facts["password"]
         self._configuration: str = facts["configuration"]
 
     def add_user(self) -> Account:
         """A new user with an empty INBOX, and Sent, Drafts, Junk and Trash by SPECIAL-USE."""
-        return new_account(self._password)
+        return new_account(self.password)
 
     def append(
         self, account: Account, raw: bytes, folder: str = "INBOX", when: datetime | None = None
@@ -168,7 +168,7 @@ class DovecotServer:
 
 def dovecot(servers: SharedServers) -> DovecotServer:
     """The session's Dovecot. Raises ServerMissing."""
-    return DovecotServer(servers.facts("dovecot", _start))
+    return DovecotServer(servers.facts("dovecot", _start, _wait))
 
 
 def stop_dovecot(facts: Facts) -> None:
@@ -191,7 +191,6 @@ def _start(home: Path) -> Facts:
         )
     )
     run_program("dovecot", "-c", str(configuration))
-    wait_until(lambda: listens(port) and listens(tls_port), f"Dovecot listens, {home}/dovecot.log")
     return {
         "port": port,
         "tls_port": tls_port,
@@ -201,6 +200,10 @@ def _start(home: Path) -> Facts:
         "auth_socket": str(home / "auth-smtp"),
         "pid_file": str(home / "run" / "master.pid"),
     }
+
+
+def _wait(facts: Facts) -> None:
+    wait_until(lambda: listens(facts["port"]), f"Dovecot listens, {facts['configuration']}")
 
 
 def _check_available() -> None:

@@ -35,10 +35,16 @@ class SharedServers:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def facts(self, name: str, start: Callable[[Path], Facts]) -> Facts:
+    def facts(
+        self,
+        name: str,
+        start: Callable[[Path], Facts],
+        wait: Callable[[Facts], None] = lambda _: None,
+    ) -> Facts:
         """What start(directory) said when the server was started, by us or by another worker.
 
-        Raises what start raises; then the next caller tries again.
+        wait(facts) returns when the server answers. What has been started is written down before
+        that, so that a server which never answers is still stopped at the end.
         """
         with locked(self.directory / f"{name}.lock"):
             file = self.directory / f"{name}.json"
@@ -46,7 +52,9 @@ class SharedServers:
                 home = self.directory / name
                 home.mkdir(exist_ok=True)
                 home.chmod(0o755)
-                file.write_text(json.dumps(start(home)))
+                facts = start(home)
+                file.write_text(json.dumps(facts))
+                wait(facts)
             return dict(json.loads(file.read_text()))
 
     def started(self, name: str) -> Facts | None:

@@ -5,8 +5,9 @@ Lock order: the mailbox's lease, the client, the conversation, the message.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def ingest(
     mailboxes.hold_lease(session, intake.lease)
     if checkpoint is not None and not mailboxes.advance_checkpoint(session, checkpoint, where.uid):
         return Ingested(LedgerState.IGNORED, reason="already read")
-    known = messages.find_message(session, intake.company_id, item.mail.fingerprint)
+    item, known = _recognise(session, intake, where, item)
     if known is not None:
         ledger.record(session, where, LedgerState.DUPLICATE, message_id=known)
         return Ingested(LedgerState.DUPLICATE, known, reason="same mail")
@@ -105,6 +106,26 @@ def ingest(
         session, where, LedgerState.STORED, message_id=result.message_id, reason=result.reason
     )
     return result
+
+
+def _recognise(
+    session: Session, intake: Intake, where: Place, item: PreparedMail
+) -> tuple[PreparedMail, int | None]:
+    """The message that this mail is already, or None and the mail under a fingerprint of its own.
+
+    Two copies of a mail in two folders may differ by a footer. Two in one folder that say
+    different things are two mails, though Message-ID, From, Date and Subject are the same.
+    """
+    mail = item.mail
+    known = messages.find_message(session, intake.company_id, mail.fingerprint)
+    if known is None or not ledger.holds(session, where, known):
+        return item, known
+    digests = frozenset(file.sha256 for file in item.files)
+    if messages.says_the_same(session, known, mail.text, digests):
+        return item, known
+    own = hashlib.sha256("\0".join((mail.fingerprint, mail.text, *sorted(digests))).encode())
+    item = replace(item, mail=replace(mail, fingerprint=own.hexdigest()))
+    return item, messages.find_message(session, intake.company_id, item.mail.fingerprint)
 
 
 def _store(session: Session, intake: Intake, item: PreparedMail) -> Ingested:

@@ -25,7 +25,8 @@ from backend.app.store.records import Checkpoint, Place
 
 log = logging.getLogger("relance.sync")
 
-WINDOW_UIDS = 2000  # how many sizes are asked for at once
+WINDOW_UIDS = 50_000  # the widest range whose UIDs are asked for at once
+CHUNK_MAILS = 200  # how many sizes are asked for at once
 BATCH_MAILS = 50
 
 
@@ -90,13 +91,20 @@ class FolderReader:
 
     def read_window(self, low: int, high: int) -> bool:
         """Read UIDs low..high, both included; False when the budget ended before."""
-        sizes = self.connection.sizes(low, high)
-        if low <= self.checkpoint.recognise_until:
-            sizes = self._without_known(sizes, low, high)
+        uids = self.connection.uids(low, high)
+        for start in range(0, len(uids), CHUNK_MAILS):
+            if not self._read_chunk(uids[start : start + CHUNK_MAILS]):
+                return False
+        db.write(advance_past, self.visit.lease, self.checkpoint, high)
+        return True
+
+    def _read_chunk(self, uids: Sequence[int]) -> bool:
+        sizes = self.connection.sizes(uids)
+        if uids[0] <= self.checkpoint.recognise_until:
+            sizes = self._without_known(sizes)
         for batch in plan_batches(sizes, self.visit.run.settings.sync_batch_bytes, BATCH_MAILS):
             if not self.visit.may_go_on() or not self._read_batch(batch):
                 return False
-        db.write(advance_past, self.visit.lease, self.checkpoint, high)
         return True
 
     def _place(self, uid: int) -> Place:
@@ -104,7 +112,7 @@ class FolderReader:
             self.visit.lease.integration_id, self.checkpoint.name, self.checkpoint.uidvalidity, uid
         )
 
-    def _without_known(self, sizes: dict[int, int], low: int, high: int) -> dict[int, int]:
+    def _without_known(self, sizes: dict[int, int]) -> dict[int, int]:
         """Leave out what is known already, by its UID or by its headers (I2)."""
         lease, checkpoint = self.visit.lease, self.checkpoint
         read = db.read(
@@ -112,8 +120,8 @@ class FolderReader:
             lease.integration_id,
             checkpoint.name,
             checkpoint.uidvalidity,
-            low,
-            high,
+            min(sizes, default=0),
+            max(sizes, default=0),
         )
         unread = sorted(sizes.keys() - read)
         fingerprints = {
@@ -146,7 +154,7 @@ class FolderReader:
 
     def _ask_again(self, uid: int) -> FetchedMail | None:
         """A mail that was listed came without a body: deleted meanwhile, or the server's fault."""
-        if not self.connection.sizes(uid, uid):
+        if not self.connection.sizes([uid]):
             db.write(record_gone, self.visit.lease, self.checkpoint, self._place(uid))
             self.visit.report.add("ignored")
             return None

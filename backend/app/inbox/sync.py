@@ -22,8 +22,8 @@ from backend.app import db
 from backend.app.endpoints import imap_endpoint
 from backend.app.errors import CredentialsUnreadable, FolderGone, LeaseLost, MailboxError
 from backend.app.inbox.backoff import backoff_seconds
-from backend.app.inbox.plan import plan_fetch
-from backend.app.inbox.reader import sync_folder
+from backend.app.inbox.plan import plan_fetch, windows
+from backend.app.inbox.reader import WINDOW_UIDS, sync_folder
 from backend.app.inbox.visit import Budget, Visit
 from backend.app.mail.folder import Role
 from backend.app.mail.imap import open_mailbox
@@ -142,7 +142,10 @@ def _show_mailbox(run: Run, report: Report, integration_id: int) -> None:
             count = 0
             if not plan.empty:
                 connection.examine(folder.name)
-                count = len(connection.sizes(plan.first, plan.last))
+                count = sum(
+                    len(connection.uids(low, high))
+                    for low, high in windows(plan.first, plan.last, WINDOW_UIDS)
+                )
             report.add("would_fetch", count)
             log.info(
                 "integration=%d folder=%s would_fetch=%d reason=%s",

@@ -14,7 +14,7 @@ _LONGEST_EMAIL = 254  # RFC 5321, 4.5.3.1.3 less the angle brackets
 _TOKEN = re.compile(
     r'"(?P<quoted>(?:[^"\\]|\\.)*)"'
     r"|<(?P<angle>[^<>]*)>?"
-    r"|(?P<comment>\((?:[^()\\]|\\.)*\))"
+    r"|\((?P<comment>(?:[^()\\]|\\.)*)\)"
     r"|(?P<end>[,;])"
     r"|(?P<group>:)"
     r'|(?P<text>[^",;:<>()]+)'
@@ -39,51 +39,59 @@ def parse_addresses(raw: bytes, most: int = 500, charset: str = "") -> tuple[Add
     return tuple(found)
 
 
+class _Mailbox:
+    """One mailbox while its words are collected."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+        self.comment = ""
+        self.email: str | None = None
+
+    def starts_anew(self, kind: str, text: str) -> bool:
+        """Whether a token belongs to the next mailbox: at a comma or where one lacks."""
+        if kind == "end":
+            return True
+        return self.email is not None and (kind == "angle" or (kind == "text" and text != ""))
+
+    def take(self, kind: str, text: str) -> None:
+        if kind == "angle":
+            self.email = text
+        elif kind == "comment":
+            self.comment = text
+        elif kind == "group" and "@" not in "".join(self.words):
+            self.words = []  # the name of a group
+        elif kind in ("quoted", "text"):
+            self.words.append(re.sub(r"\\(.)", r"\1", text) if kind == "quoted" else text)
+
+
 def _read_list(text: str, most: int) -> list[Address]:
     found: list[Address] = []
-    words: list[str] = []
-    comment = ""
-    email: str | None = None
+    mailbox = _Mailbox()
     for match in _TOKEN.finditer(text):
-        kind = match.lastgroup
-        if kind == "end":
-            _add(found, words, email, comment)
-            words, email, comment = [], None, ""
+        kind = match.lastgroup or "junk"
+        token = match[kind].strip()
+        if mailbox.starts_anew(kind, token):
+            _add(found, mailbox)
             if len(found) >= most:
                 return found
-        elif kind == "angle":
-            if email is not None:  # two mailboxes without a comma between them
-                _add(found, words, email, comment)
-                words, comment = [], ""
-            email = match["angle"]
-        elif kind == "quoted":
-            words.append(re.sub(r"\\(.)", r"\1", match["quoted"]))
-        elif kind == "comment":
-            comment = match["comment"][1:-1]
-        elif kind == "group":
-            if "@" not in "".join(words):
-                words = []  # the name of a group
-        elif kind == "text":
-            if email is not None and match["text"].strip():
-                _add(found, words, email, comment)
-                words, email, comment = [], None, ""
-            words.append(match["text"])
-    if len(found) < most:
-        _add(found, words, email, comment)
+            mailbox = _Mailbox()
+        mailbox.take(kind, token)
+    _add(found, mailbox)
     return found
 
 
-def _add(found: list[Address], words: list[str], email: str | None, comment: str) -> None:
-    name = " ".join(" ".join(words).split())
+def _add(found: list[Address], mailbox: _Mailbox) -> None:
+    name = " ".join(" ".join(mailbox.words).split())
+    email = mailbox.email
     if email is None or "@" not in email:
         bare = _BARE.search(name)
         if bare is None:
             return
-        email, name = bare[0], name.replace(bare[0], " ").strip() or comment
+        email, name = bare[0], name.replace(bare[0], " ").strip()
     email = _clean_email(email)
     if not email:
         return
-    name = clean_line(decode_words(name or comment)).strip("\"' ")[:_LONGEST_NAME]
+    name = clean_line(decode_words(name or mailbox.comment)).strip("\"' ")[:_LONGEST_NAME]
     found.append(Address(email=email, name=name))
 
 

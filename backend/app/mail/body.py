@@ -18,11 +18,22 @@ from backend.app.mail.transfer import decode_transfer, split_uuencoded
 from backend.app.mail.words import decode_header
 
 _REPORTS = frozenset(
-    ("message/delivery-status", "message/global-delivery-status", "message/feedback-report")
-    + ("message/disposition-notification", "message/global-disposition-notification")
-    + ("text/rfc822-headers", "text/rfc822-header", "message/rfc822-headers")
-    + ("message/global-headers", "text/rfc822", "message/rfc822", "message/global")
-    + ("message/xdelivery-status", "message/news")
+    (
+        "message/delivery-status",
+        "message/global-delivery-status",
+        "message/feedback-report",
+        "message/disposition-notification",
+        "message/global-disposition-notification",
+        "text/rfc822-headers",
+        "text/rfc822-header",
+        "message/rfc822-headers",
+        "message/global-headers",
+        "text/rfc822",
+        "message/rfc822",
+        "message/global",
+        "message/xdelivery-status",
+        "message/news",
+    )
 )
 _WHOLE_MAILS = ("message/rfc822", "message/global", "message/news")
 _TNEF = ("application/ms-tnef", "application/vnd.ms-tnef")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from functools import lru_cache
+from itertools import pairwise
 
 # Names that mail programs write -> the codec that reads what they really send. Where a charset
 # has a superset that software uses under its name (WHATWG Encoding, "labels"), the superset.
@@ -91,6 +92,8 @@ def clean_text(text: str) -> str:
 
 def clean_line(text: str) -> str:
     """`clean_text` on one line: every run of white space is one space."""
+    if text.isprintable() and "  " not in text:
+        return text.strip()
     return _SPACE.sub(" ", clean_text(text)).strip()
 
 
@@ -172,12 +175,12 @@ def _looks_western(sample: bytes) -> bool:
     judge of short texts.
     """
     high = sum(1 for byte in sample if byte >= 0x80)
-    pairs = sum(1 for a, b in zip(sample, sample[1:], strict=False) if a >= 0x80 and b >= 0x80)
+    pairs = sum(1 for a, b in pairwise(sample) if a >= 0x80 and b >= 0x80)
     return high * 5 < len(sample) and pairs * 4 <= high
 
 
 def _best_guess(data: bytes) -> str:
-    from charset_normalizer import from_bytes  # noqa: PLC0415 - slow import, rarely needed
+    from charset_normalizer import from_bytes
 
     best = from_bytes(data[:_GUESS_SAMPLE], cp_isolation=_GUESSES).best()
     return best.encoding if best is not None else "cp1252"

@@ -23,8 +23,22 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,75}")
 _CONTENT_TYPE = re.compile(r"[A-Za-z0-9.+_-]{1,60}/[A-Za-z0-9.+_-]{1,100}")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*")
 _OURS = frozenset(
-    ("from", "to", "cc", "bcc", "subject", "date", "message-id", "in-reply-to", "references")
-    + ("reply-to", "sender", "mime-version", "auto-submitted", "content-language")
+    (
+        "from",
+        "to",
+        "cc",
+        "bcc",
+        "subject",
+        "date",
+        "message-id",
+        "in-reply-to",
+        "references",
+        "reply-to",
+        "sender",
+        "mime-version",
+        "auto-submitted",
+        "content-language",
+    )
 )
 
 
@@ -79,7 +93,9 @@ def _mailbox(field: str, address: Address) -> str:
     if not _LOCAL.fullmatch(local) or not _DOMAIN.fullmatch(domain):
         raise ValueError(f"{field}: no address that can be written to: {email[:254]!r}")
     name = _plain(field, address.name)
-    return f"{encode_phrase(name, used=12)}\r\n <{local}@{domain}>" if name else f"<{local}@{domain}>"
+    return (
+        f"{encode_phrase(name, used=12)}\r\n <{local}@{domain}>" if name else f"<{local}@{domain}>"
+    )
 
 
 def _message_id(field: str, value: str) -> str:

@@ -8,7 +8,7 @@ old (RFC 3501, 6.4.8), and servers send FETCH rows that nobody asked for.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +28,7 @@ from backend.app.mail.folder import FetchedMail, FolderStatus, Role, ServerFolde
 IDENTITY_HEADERS = (
     b"BODY.PEEK[HEADER.FIELDS (MESSAGE-ID FROM SENDER DATE SUBJECT IN-REPLY-TO REFERENCES)]"
 )
+SHORT_RANGE = 200
 # RFC 5530 response codes and what Gmail, Outlook and Dovecot say in plain words.
 THROTTLE_WORDS = (
     "[limit]",
@@ -99,18 +100,29 @@ class MailboxConnection:
             raise ServerFault(f"{self._endpoint} gave no UIDVALIDITY for a folder")
         return value
 
-    def sizes(self, first: int, last: int) -> dict[int, int]:
-        """RFC822.SIZE in octets of each UID that exists from first to last, both included."""
-        rows = self._fetch(f"{first}:{last}", [b"RFC822.SIZE"])
+    def uids(self, first: int, last: int) -> list[int]:
+        """The UIDs from first to last that may exist, ascending; a short range is not asked for.
+
+        The caller bounds the range: the answer is one line, and imaplib takes 1 MB at most.
+        """
+        if last - first < SHORT_RANGE:
+            return list(range(first, last + 1))
+        with translated(self._endpoint):
+            found = self._client.search([b"UID", f"{first}:{last}".encode()])
+        return sorted(uid for uid in found if first <= uid <= last)
+
+    def sizes(self, uids: Sequence[int]) -> dict[int, int]:
+        """RFC822.SIZE in octets of those UIDs that exist."""
+        rows = self._fetch(uids, [b"RFC822.SIZE"])
         return {
             uid: size
             for uid, row in rows.items()
-            if first <= uid <= last and isinstance(size := row.get(b"RFC822.SIZE"), int)
+            if isinstance(size := row.get(b"RFC822.SIZE"), int)
         }
 
-    def identities(self, uids: Iterable[int]) -> dict[int, bytes]:
+    def identities(self, uids: Sequence[int]) -> dict[int, bytes]:
         """The header fields that tell one mail from another, without the bodies."""
-        rows = self._fetch(list(uids), [IDENTITY_HEADERS])
+        rows = self._fetch(uids, [IDENTITY_HEADERS])
         found: dict[int, bytes] = {}
         for uid, row in rows.items():
             for key, value in row.items():
@@ -118,23 +130,24 @@ class MailboxConnection:
                     found[uid] = value
         return found
 
-    def mails(self, uids: Iterable[int]) -> list[FetchedMail]:
+    def mails(self, uids: Sequence[int]) -> list[FetchedMail]:
         """The mails that are still there, in ascending UID order."""
-        wanted = set(uids)
-        rows = self._fetch(sorted(wanted), [b"BODY.PEEK[]", b"INTERNALDATE"])
+        rows = self._fetch(uids, [b"BODY.PEEK[]", b"INTERNALDATE"])
         return [
             FetchedMail(uid, row[b"BODY[]"], _aware(row.get(b"INTERNALDATE")))
             for uid, row in sorted(rows.items())
             # A row without a body is an unsolicited one: a flag that changed elsewhere.
-            if uid in wanted and isinstance(row.get(b"BODY[]"), bytes)
+            if isinstance(row.get(b"BODY[]"), bytes)
         ]
 
-    def _fetch(self, uids: str | list[int], items: list[bytes]) -> Mapping[int, dict[bytes, Any]]:
+    def _fetch(self, uids: Sequence[int], items: list[bytes]) -> Mapping[int, dict[bytes, Any]]:
         if not uids:
             return {}
         with translated(self._endpoint):
-            rows: Mapping[int, dict[bytes, Any]] = self._client.fetch(uids, items)
-        return rows
+            rows: Mapping[int, dict[bytes, Any]] = self._client.fetch(list(uids), items)
+        # Servers tell of other mails' flags in between (RFC 3501, 7.4.2).
+        wanted = set(uids)
+        return {uid: row for uid, row in rows.items() if uid in wanted}
 
 
 @contextlib.contextmanager

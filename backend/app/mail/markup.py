@@ -17,28 +17,62 @@ if TYPE_CHECKING:
 
 # Marks that mail programs put on what they quote; the only classes and ids that stay.
 QUOTE_CLASSES = frozenset(
-    ("gmail_quote", "gmail_attr", "gmail_quote_container", "moz-cite-prefix", "yahoo_quoted")
-    + ("protonmail_quote", "tutanota_quote", "zmail_extra", "moz-forward-container")
+    (
+        "gmail_quote",
+        "gmail_attr",
+        "gmail_quote_container",
+        "moz-cite-prefix",
+        "yahoo_quoted",
+        "protonmail_quote",
+        "tutanota_quote",
+        "zmail_extra",
+        "moz-forward-container",
+    )
 )
 QUOTE_IDS = frozenset(
-    ("divRplyFwdMsg", "appendonsend", "mail-editor-reference-message-container", "reply-intro")
-    + ("OLK_SRC_BODY_SECTION", "stopSpelling", "isForwardContent")
+    (
+        "divRplyFwdMsg",
+        "appendonsend",
+        "mail-editor-reference-message-container",
+        "reply-intro",
+        "OLK_SRC_BODY_SECTION",
+        "stopSpelling",
+        "isForwardContent",
+    )
 )
 # nh3 takes time with the square of the nesting (300,000 open tags: minutes). Real newsletters
 # nest some 50 tables deep.
 _DEEPEST = 200
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)([^>]*)>?")
 # Closed by what follows, or never (HTML Standard, 13.1.2.4 and 13.1.2): their end tags lack.
+# fmt: off
 _UNNESTED = frozenset(
-    "p li td th tr dt dd option tbody thead br img hr input meta link col".split()
+    (
+        "p", "li", "td", "th", "tr", "dt", "dd", "option", "tbody", "thead", "br", "img",
+        "hr", "input", "meta", "link", "col", "base", "area", "wbr", "source", "embed",
+        "param",
+    )
 )
-_UNNESTED |= {"base", "area", "wbr", "source", "embed", "param"}
+# fmt: on
 
 _NODE = re.compile(r'<!--.*?-->|<(/?)([a-zA-Z][a-zA-Z0-9]*)((?:"[^"]*"|[^">])*)>', re.DOTALL)
 _INVISIBLE_ELEMENT = re.compile(r"<(script|style)\b[^>]*>.*?</\1", re.DOTALL | re.IGNORECASE)
-_BLOCKS = frozenset("p div table tr ul ol dl h1 h2 h3 h4 h5 h6 pre center header footer".split())
-_BLOCKS |= frozenset("section article address blockquote li dt dd hr figure main caption".split())
-_PARAGRAPHS = frozenset("p ul ol h1 h2 h3 h4 h5 h6 blockquote table pre".split())
+# fmt: off
+_BLOCKS = frozenset(
+    (
+        "p", "div", "table", "tr", "ul", "ol", "dl", "h1", "h2", "h3", "h4", "h5", "h6",
+        "pre", "center", "header", "footer", "section", "article", "address", "blockquote",
+        "li", "dt", "dd", "hr", "figure", "main", "caption",
+    )
+)
+# fmt: on
+# fmt: off
+_PARAGRAPHS = frozenset(
+    (
+        "p", "ul", "ol", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "table", "pre",
+    )
+)
+# fmt: on
 _SPACES = re.compile(r"[ \t\r\n\f]+")
 _MANY_BREAKS = re.compile(r"\n{3,}")
 _HREF = re.compile(r'href="((?:https?|mailto):[^"]{1,2000})"')
@@ -77,7 +111,7 @@ def sanitise(html: str) -> str:
 
 @lru_cache(maxsize=1)
 def _cleaner() -> nh3.Cleaner:
-    import nh3  # noqa: PLC0415 - mail without HTML needs none of it
+    import nh3
 
     attributes = {tag: set(names) for tag, names in nh3.ALLOWED_ATTRIBUTES.items()}
     for tag in ("table", "td", "th", "tr", "div", "p"):

@@ -15,6 +15,12 @@ _ATTRIBUTION_END = re.compile(
     r"|napsal)\b[^:]{0,200}:\s*$|(?:wrote|écrit|schrieb)\s*:?\s*$",
     re.IGNORECASE,
 )
+# Every line that can begin a quote begins with one of these; all others are kept unseen.
+_SUSPECT = re.compile(
+    r"[>#_-]|\s*[-_#*]|\s*(?:on|le|am|il|el|op|em|den|dne|w dniu|from|de|von|da|van|från|fra|od"
+    r"|forwarded|message|weitergeleitete|begin|début|anfang)\b|[^\n]{3,200}@[^\n]{1,200}:\s*$",
+    re.IGNORECASE,
+)
 _HAS_DATE = re.compile(r"\d")
 _NAME_WROTE = re.compile(
     r"[^\n]{3,200}<[^<>@\s]+@[^<>\s]+>[^\n]{0,60}(?:wrote|a écrit|schrieb)\s?:\s*"
@@ -41,7 +47,7 @@ _OTHER_FIELD = re.compile(
     re.IGNORECASE,
 )
 _REPLY_LINE = re.compile(
-    r"\s*(?:#{2,}\s*.{0,60}above this line|.{0,40}répondre au-dessus de cette ligne).*",
+    r"\s*[#_-]{2,}.{0,60}(?:above this line|au-dessus de cette ligne|über dieser zeile).*",
     re.IGNORECASE,
 )
 
@@ -61,6 +67,10 @@ def _drop_quotes(lines: list[str]) -> str:
     at = 0
     while at < len(lines):
         line = lines[at]
+        if not _SUSPECT.match(line):
+            kept.append(line)
+            at += 1
+            continue
         if _FORWARD.fullmatch(line):
             kept.extend(lines[at:])
             break

@@ -21,10 +21,7 @@ def decode_header(raw: bytes, charset: str = "") -> str:
     `charset` is a hint for raw 8-bit headers (forbidden by RFC 5322, common in spam and in old
     software). Never raises.
     """
-    if raw.isascii():
-        text = raw.decode("ascii")
-    else:
-        text = decode_text(raw, charset)[0]
+    text = raw.decode("ascii") if raw.isascii() else decode_text(raw, charset)[0]
     return clean_line(decode_words(text))
 
 

@@ -52,6 +52,24 @@ def known_uids(
     )
 
 
+def holds(session: Session, place: Place, message_id: int) -> bool:
+    """Whether a mail of the same folder, at another UID, is that message."""
+    e = LedgerEntry
+    found = session.scalar(
+        sa.select(e.uid)
+        .where(
+            e.message_id == message_id,
+            e.integration_id == place.integration_id,
+            e.folder == place.folder,
+            e.uidvalidity == place.uidvalidity,
+            e.uid != place.uid,
+            e.state == LedgerState.STORED.value,
+        )
+        .limit(1)
+    )
+    return found is not None
+
+
 def has_entries(session: Session, integration_id: int) -> bool:
     """Whether anything was ever read from this mailbox."""
     return (

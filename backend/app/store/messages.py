@@ -29,6 +29,15 @@ def find_message(session: Session, company_id: int, fingerprint: str) -> int | N
     )
 
 
+def says_the_same(session: Session, message_id: int, text: str, digests: frozenset[str]) -> bool:
+    """Whether a message has this text, white space aside, and these attachments (SHA-256)."""
+    content = session.scalar(sa.select(InboxMessage.content).where(InboxMessage.id == message_id))
+    attached = session.scalars(
+        sa.select(MessageAttachment.sha256).where(MessageAttachment.message_id == message_id)
+    )
+    return (content or "").split() == text.split() and frozenset(attached) == digests
+
+
 def find_messages(
     session: Session, company_id: int, fingerprints: Collection[str]
 ) -> dict[str, int]:

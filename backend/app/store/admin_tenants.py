@@ -1,0 +1,83 @@
+"""Companies and clients, as manage.py lists and adds them."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from backend.app.errors import Refused
+from backend.app.mail.message import Address
+from backend.app.models import Client, Company
+from backend.app.store.admin_records import ClientRow, CompanyRow
+from backend.app.store.clients import find_client, find_or_create_client
+
+COMPANY_COLUMNS = tuple(getattr(Company, name) for name in CompanyRow.__dataclass_fields__)
+CLIENT_COLUMNS = tuple(getattr(Client, name) for name in ClientRow.__dataclass_fields__)
+
+
+def add_company(session: Session, *, name: str, timezone: str, locale: str, country: str) -> int:
+    statement = (
+        sa.insert(Company)
+        .values(name=name, timezone=timezone, locale=locale, country=country)
+        .returning(Company.id)
+    )
+    return session.execute(statement).scalar_one()
+
+
+def list_companies(session: Session) -> list[CompanyRow]:
+    rows = session.execute(sa.select(*COMPANY_COLUMNS).order_by(Company.id)).all()
+    return [CompanyRow(*row) for row in rows]
+
+
+def load_company_row(session: Session, company_id: int) -> CompanyRow:
+    """Raises Refused when there is no such company."""
+    row = session.execute(sa.select(*COMPANY_COLUMNS).where(Company.id == company_id)).one_or_none()
+    if row is None:
+        raise Refused(f"there is no company {company_id}; see: manage.py company list")
+    return CompanyRow(*row)
+
+
+def lock_company(session: Session, company_id: int) -> CompanyRow:
+    """Hold the company's row until the commit, so that two people do not add the same thing.
+
+    Comes before every other lock. The two scripts never take it: their foreign keys ask only for
+    a key share, which this lock lets through. Raises Refused when there is no such company.
+    """
+    session.execute(
+        sa.select(Company.id).where(Company.id == company_id).with_for_update(key_share=True)
+    )
+    return load_company_row(session, company_id)
+
+
+def add_client(
+    session: Session, company_id: int, *, name: str, email: str | None, language: str | None
+) -> int:
+    """Raises Refused when the company is not there, or has a client with this address."""
+    lock_company(session, company_id)
+    if email is None:
+        values = {"company_id": company_id, "name": name, "language": language}
+        return session.execute(sa.insert(Client).values(**values).returning(Client.id)).scalar_one()
+    address = Address(email, name)
+    found = find_client(session, company_id, address.key)
+    if found is not None:
+        raise Refused(f"client {found} of company {company_id} has the address {email} already")
+    client_id = find_or_create_client(session, company_id, address)
+    set_language(session, client_id, language)
+    return client_id
+
+
+def set_language(session: Session, client_id: int, language: str | None) -> None:
+    """Give a client a language where it has none; nothing is ever overwritten."""
+    if language is not None:
+        session.execute(
+            sa.update(Client)
+            .where(Client.id == client_id, Client.language.is_(None))
+            .values(language=language)
+        )
+
+
+def list_clients(session: Session, company_id: int | None, limit: int) -> list[ClientRow]:
+    query = sa.select(*CLIENT_COLUMNS).order_by(Client.id).limit(limit)
+    if company_id is not None:
+        query = query.where(Client.company_id == company_id)
+    return [ClientRow(*row) for row in session.execute(query).all()]
