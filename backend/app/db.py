@@ -58,24 +58,27 @@ def create_engine(url: str | URL, *, durable: bool = True) -> Engine:
     """An engine for SQLite or PostgreSQL with the rules of this module.
 
     durable=False lets the last commits of a power cut be lost (never a part of one): for the
-    sync script alone, whose mail can be fetched again. Raises ConfigurationError.
+    sync script alone, whose mail can be fetched again. Raises ConfigurationError, and
+    DatabaseUnreachable when SQLite's directory cannot be made.
     """
     try:
         url = make_url(url)
     except ArgumentError as error:
         raise ConfigurationError("DATABASE_URL is not a database URL") from error
-    if url.get_backend_name() == "sqlite":
+    if url.drivername == "sqlite":
         return _sqlite_engine(url, durable)
-    if url.get_backend_name() == "postgresql":
-        return _postgresql_engine(url, durable)
-    raise ConfigurationError(
-        f"DATABASE_URL must be sqlite or postgresql, not {url.get_backend_name()}"
-    )
+    # Bare names mean the driver that we install, whatever SQLAlchemy's default is.
+    if url.drivername in ("postgresql", "postgres", "postgresql+psycopg2"):
+        return _postgresql_engine(url.set(drivername="postgresql+psycopg2"), durable)
+    raise ConfigurationError(f"DATABASE_URL must be sqlite or postgresql, not {url.drivername}")
 
 
 def _sqlite_engine(url: URL, durable: bool) -> Engine:
     if url.database and url.database != ":memory:":
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatabaseUnreachable(f"{url.database} cannot be made: {error}") from error
     engine = sa.create_engine(url, connect_args={"timeout": SQLITE_BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")
@@ -128,7 +131,8 @@ SessionLocal = sessionmaker(class_=LazySession, expire_on_commit=False)
 def open_database(settings: Settings, *, durable: bool = True) -> Engine:
     """Bind SessionLocal to the settings' database and check that it is there, at this version.
 
-    Raises DatabaseUnreachable, whose text never holds the URL's password.
+    Raises DatabaseUnreachable, and ConfigurationError when a migration is missing; neither text
+    ever holds the URL's password.
     """
     engine = create_engine(settings.database_url, durable=durable)
     SessionLocal.configure(bind=engine)
@@ -138,7 +142,7 @@ def open_database(settings: Settings, *, durable: bool = True) -> Engine:
         where = engine.url.render_as_string(hide_password=True)
         raise DatabaseUnreachable(f"{where} does not answer: {_first_line(error)}") from error
     if found != head_revision():
-        raise DatabaseUnreachable(
+        raise ConfigurationError(
             f"the database's schema is {found or 'empty'}, this version needs "
             f"{head_revision()}. Run:  alembic upgrade head"
         )

@@ -1,0 +1,93 @@
+"""What a person does to one follow-up: add it, release it, stop it.
+
+Lock order: the company or the follow-up's row, then its outbox rows, as the sender takes them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from backend.app.errors import Refused
+from backend.app.models import AutoState, HistoryStatus, OutboxState
+from backend.app.store import admin_followups, admin_tenants, followups
+from backend.app.store.admin_records import FollowupRow, NewFollowup
+
+BY_PERSON = "by_person"  # auto_reason of what somebody stopped by hand
+
+
+def add_followup(
+    session: Session, company_id: int, client_id: int, new: NewFollowup, now: datetime
+) -> int:
+    """Raises Refused: no such company or client, or the same follow-up is there already."""
+    admin_tenants.lock_company(session, company_id)
+    admin_followups.require_client(session, company_id, client_id)
+    same = admin_followups.find_same(session, company_id, client_id, new)
+    if same is not None:
+        raise Refused(f"it is there already, as follow-up {same}")
+    return admin_followups.insert_followup(session, company_id, client_id, new, now)
+
+
+def release_followup(
+    session: Session, company_id: int | None, followup_id: int, now: datetime, by: str
+) -> None:
+    """held -> active, looked at by the next run, which decides anew on the facts of then.
+
+    A step that the server had refused for good is planned again. Raises Refused when the
+    follow-up is not held, or a step of it is uncertain and waits for a word of its own.
+    """
+    row = _locked(session, company_id, followup_id)
+    if row.auto_state != AutoState.HELD:
+        raise Refused(f"follow-up {followup_id} is not held, it is {_state(row)}")
+    uncertain = admin_followups.list_outbox(
+        session, followup_id=followup_id, state=OutboxState.UNCERTAIN.value
+    )
+    if uncertain:
+        outbox_id = uncertain[0].id
+        raise Refused(
+            f"step {uncertain[0].step} of follow-up {followup_id} may have gone out; say which:  "
+            f"manage.py outbox sent {outbox_id}  or  manage.py outbox resend {outbox_id}"
+        )
+    admin_followups.plan_failed_again(session, followup_id)
+    admin_followups.set_automation(session, followup_id, AutoState.ACTIVE, None, now)
+    _record(session, row, HistoryStatus.RELEASED, f"was held: {row.auto_reason}", now, by)
+
+
+def stop_followup(
+    session: Session, company_id: int | None, followup_id: int, now: datetime, by: str
+) -> int | None:
+    """active or held -> stopped; what had not gone out is cancelled.
+
+    Returns the step whose body is on its way at this very moment and cannot be called back, None
+    where there is none. Raises Refused when the follow-up has ended already.
+    """
+    row = _locked(session, company_id, followup_id)
+    if row.auto_state not in (AutoState.ACTIVE, AutoState.HELD):
+        raise Refused(f"follow-up {followup_id} has ended already, it is {_state(row)}")
+    admin_followups.cancel_unsent(session, followup_id)
+    admin_followups.set_automation(session, followup_id, AutoState.STOPPED, BY_PERSON, None)
+    _record(session, row, HistoryStatus.STOPPED, BY_PERSON, now, by)
+    going_out = admin_followups.list_outbox(
+        session, followup_id=followup_id, state=OutboxState.SENDING.value
+    )
+    return going_out[0].step if going_out else None
+
+
+def _locked(session: Session, company_id: int | None, followup_id: int) -> FollowupRow:
+    admin_followups.load_followup_row(session, company_id, followup_id)
+    followups.wait_for_lock(session, followup_id)
+    return admin_followups.load_followup_row(session, company_id, followup_id)
+
+
+def _state(row: FollowupRow) -> str:
+    return f"{row.auto_state} ({row.auto_reason})" if row.auto_reason else row.auto_state
+
+
+def _record(
+    session: Session, row: FollowupRow, status: HistoryStatus, reason: str, at: datetime, by: str
+) -> None:
+    followup = followups.load_followup(session, row.id)
+    followups.record_history(
+        session, followup, status, step=row.steps_sent, at=at, reason=reason, by=by
+    )

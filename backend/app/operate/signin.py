@@ -1,0 +1,71 @@
+"""Sign in once to a mailbox's two servers, read-only, and say what is there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from backend.app.config import Settings
+from backend.app.credentials import Vault
+from backend.app.endpoints import imap_endpoint, smtp_endpoint
+from backend.app.errors import MailboxError
+from backend.app.mail.endpoint import Endpoint
+from backend.app.mail.folder import Role
+from backend.app.mail.imap import open_mailbox
+from backend.app.mail.smtp import open_smtp
+from backend.app.store.records import MailboxAccount
+
+
+@dataclass(frozen=True, slots=True)
+class ImapFound:
+    """sent_folder: its name on the server, None when there is none that we can tell.
+
+    change_numbers: the server numbers changes (CONDSTORE, RFC 7162), which makes idle runs cheap.
+    """
+
+    server: str
+    inbox_messages: int
+    sent_folder: str | None
+    sent_messages: int | None
+    change_numbers: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """What both servers said. smtp is the server, None without one, or when it failed."""
+
+    imap: ImapFound | None
+    smtp: str | None
+    failures: tuple[str, ...]
+
+
+def sign_in(account: MailboxAccount, settings: Settings, vault: Vault) -> SignIn:
+    """Try IMAP and, where the mailbox has one, SMTP. Raises CredentialsUnreadable."""
+    failures: list[str] = []
+    imap = smtp = None
+    try:
+        imap = look_into(imap_endpoint(account, settings, vault), account.sent_folder)
+    except MailboxError as error:
+        failures.append(f"IMAP: {error}")
+    if account.smtp_host:
+        try:
+            endpoint = smtp_endpoint(account, settings, vault)
+            open_smtp(endpoint).close()
+            smtp = str(endpoint)
+        except MailboxError as error:
+            failures.append(f"SMTP: {error}")
+    return SignIn(imap, smtp, tuple(failures))
+
+
+def look_into(endpoint: Endpoint, sent_folder: str | None) -> ImapFound:
+    """Counts of INBOX and the Sent folder. Raises MailboxError: FolderGone for a wrong name."""
+    with open_mailbox(endpoint) as connection:
+        folders = {folder.role: folder.name for folder in connection.folders(sent_folder)}
+        inbox = connection.status(folders[Role.INBOX])
+        sent = folders.get(Role.SENT)
+        return ImapFound(
+            server=str(endpoint),
+            inbox_messages=inbox.messages,
+            sent_folder=sent,
+            sent_messages=connection.status(sent).messages if sent else None,
+            change_numbers=inbox.highestmodseq is not None,
+        )

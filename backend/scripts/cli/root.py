@@ -1,0 +1,38 @@
+"""The table of commands."""
+
+from __future__ import annotations
+
+import click
+
+from backend.scripts.cli.commands import LazyGroup, examples
+
+COMMANDS = {
+    "init": ("init", "Set up: .env with a fresh key, directories, database. Safe to run again."),
+    "key": ("key", "Keys that encrypt the mailbox passwords: new, rotate."),
+    "company": ("company", "Companies: add, list."),
+    "mailbox": ("mailbox", "Mailboxes: add, list, set, check."),
+    "client": ("client", "Clients: add, list."),
+    "followup": ("followup", "Follow-ups: add, import, list, explain, release, stop."),
+    "outbox": ("outbox", "Reminders on their way out: list, sent, resend."),
+    "conversation": ("conversation", "Conversations: list, show."),
+    "quarantine": ("quarantine", "Mails that could not be handled: list, show."),
+    "mail": ("mail", "What is made of one mail in a file: show."),
+    "status": ("status", "How everything stands, and what waits for a person."),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+    epilog=examples("init", "company add 'Atelier Martin'", "status")
+    + "\n\n\b\nExit status:\n"
+    + "  0 done   1 refused or failed   2 wrong usage\n"
+    + "  75 database not reachable      78 bad configuration",
+)
+def command() -> None:
+    """Relance: run an installation.
+
+    Started as `python backend/scripts/manage.py`, from any directory; the examples say
+    `manage.py` for short. Every command has --help, and --json where it lists or shows.
+    """

@@ -1,0 +1,128 @@
+"""Text for a terminal: lines, tables, ages and JSON.
+
+Much of it comes from mails and servers, so nothing that a terminal would obey is let through:
+control, escape and direction-changing characters become blanks, in JSON `\\u` escapes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import unicodedata
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import click
+
+GAP = "  "
+NARROWEST_LAST_COLUMN = 12
+
+
+def say(text: str = "", *, err: bool = False) -> None:
+    """One line."""
+    click.echo(clean(text), err=err)
+
+
+def clean(text: str) -> str:
+    """One line that a terminal obeys in nothing."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def clean_block(text: str, indent: str = "") -> str:
+    """Many lines, each cleaned and indented; runs of empty ones become one."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        cleaned = clean(line).rstrip()
+        if cleaned or (lines and lines[-1]):
+            lines.append(indent + cleaned if cleaned else "")
+    return "\n".join(lines).rstrip("\n")
+
+
+def show_json(value: object) -> None:
+    """Indented, keys as the records name them; ASCII, so that hostile text stays harmless."""
+    click.echo(json.dumps(plain(value), indent=2))
+
+
+def plain(value: object) -> Any:
+    """Records to objects, instants to ISO 8601 in UTC, amounts to text, so that none is rounded."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value)]
+        return {name: plain(getattr(value, name)) for name in names}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return str(value) if isinstance(value, Decimal) else value
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Columns as wide as their cells; the last one is cut where the terminal ends (80 at least)."""
+    cells = [[clean("" if cell is None else str(cell)) for cell in row] for row in rows]
+    widths = [
+        max(text_width(line[index]) for line in [list(columns), *cells])
+        for index in range(len(columns))
+    ]
+    screen = max(80, shutil.get_terminal_size((80, 24)).columns)
+    before_last = sum(width + len(GAP) for width in widths[:-1])
+    widths[-1] = min(widths[-1], max(NARROWEST_LAST_COLUMN, screen - before_last))
+    click.secho(_row(columns, widths), bold=True)
+    for row in cells:
+        click.echo(_row(row, widths))
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return GAP.join(fit(cell, width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def fit(text: str, width: int) -> str:
+    """Exactly `width` columns: padded, or cut with an ellipsis."""
+    if text_width(text) <= width:
+        return text + " " * (width - text_width(text))
+    while text_width(text) > width - 1:
+        text = text[:-1]
+    return text + "…" + " " * (width - 1 - text_width(text))
+
+
+def text_width(text: str) -> int:
+    """Columns on a terminal: a CJK character takes two, a combining one none."""
+    if text.isascii():
+        return len(text)
+    return sum(_char_width(char) for char in text)
+
+
+def _char_width(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def local_time(moment: datetime | None, zone: str | None = None) -> str:
+    """`2026-11-23 14:00`, in an IANA zone or this host's; '-' for None."""
+    if moment is None:
+        return "-"
+    try:
+        local = moment.astimezone(ZoneInfo(zone) if zone else None)
+    except (ZoneInfoNotFoundError, ValueError):
+        return f"{moment:%Y-%m-%d %H:%M} UTC"
+    return f"{local:%Y-%m-%d %H:%M}"
+
+
+def age(seconds: float | None) -> str:
+    """`42 s`, `3 min`, `5 h`, `12 d`; '-' for None. Never more than is past."""
+    if seconds is None:
+        return "-"
+    for unit, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{int(seconds // unit)} {name}"
+    return f"{int(seconds)} s"
+
+
+def since(moment: datetime | None, now: datetime) -> str:
+    """How long ago."""
+    return "-" if moment is None else age((now - moment).total_seconds())

@@ -1,0 +1,123 @@
+"""The two scripts as cron and people call them: from anywhere, and what their exit status says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from backend.app.config import ROOT
+from tests.conftest import EmbeddedImapServer
+from tests.installation import Installation
+from tests.servers.databases import Database
+
+BOTH = ("sync", "followups")
+PASSWORD_IN_URL = "hunter2-in-the-url"
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Installation:
+    """Settings without a database behind them."""
+    return Installation(f"sqlite:///{tmp_path / 'none.db'}", tmp_path)
+
+
+@pytest.mark.parametrize("script", BOTH)
+@pytest.mark.parametrize(
+    ("changes", "status", "words"),
+    [
+        ({"CREDENTIALS_KEYS": ""}, 78, "python backend/scripts/manage.py init"),
+        ({"CREDENTIALS_KEYS": "short"}, 78, "python backend/scripts/manage.py key new"),
+        ({"SYNC_LEASE_SECONDS": "soon"}, 78, "SYNC_LEASE_SECONDS must be a whole number"),
+        ({"DATABASE_URL": "mysql://localhost/x"}, 78, "must be sqlite or postgresql"),
+        ({"DATABASE_URL": "not a url"}, 78, "DATABASE_URL is not a database URL"),
+        ({}, 78, "alembic upgrade head"),
+        (
+            {"DATABASE_URL": f"postgresql://u:{PASSWORD_IN_URL}@127.0.0.1:1/x"},
+            75,
+            "does not answer",
+        ),
+        ({"DATABASE_URL": "sqlite:////dev/null/x.db"}, 75, "cannot be made"),
+    ],
+)
+def test_what_cannot_start_says_why_and_what_to_do(
+    here: Installation, script: str, changes: dict[str, str], status: int, words: str
+) -> None:
+    done = here.script(script, **changes)
+    assert done.returncode == status
+    assert done.stdout == ""
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert PASSWORD_IN_URL not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("script", BOTH)
+def test_it_runs_as_a_module_too(installation: Installation, script: str, tmp_path: Path) -> None:
+    module = "backend.scripts." + Path(installation.command(script)[1]).stem
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--dry-run"],
+        env={**installation.environment, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "done nothing to do" in done.stderr
+
+
+@pytest.mark.parametrize("script", BOTH)
+def test_a_wrong_flag_is_a_usage_error(here: Installation, script: str) -> None:
+    done = here.script(script, "--no-such-flag")
+    assert done.returncode == 2
+    assert "usage:" in done.stderr
+
+
+@pytest.mark.parametrize("script", BOTH)
+def test_help_shows_examples_and_exit_statuses(here: Installation, script: str) -> None:
+    done = here.script(script, "--help")
+    assert done.returncode == 0
+    assert "examples:" in done.stdout
+    assert "78 bad configuration" in done.stdout
+
+
+def test_every_run_leaves_its_record(installation: Installation) -> None:
+    from backend.app.models import CronRun
+
+    for script in BOTH:
+        assert installation.script(script).returncode == 0
+        installation.script(script, "--dry-run")  # leaves none
+    runs = installation.rows(CronRun)
+    assert [(run.script, run.exit_status) for run in runs] == [("sync", 0), ("followups", 0)]
+    assert all(run.finished_at is not None for run in runs)
+
+
+def test_one_failing_mailbox_makes_status_1_and_the_others_are_done(
+    installation: Installation, embedded_imap: EmbeddedImapServer
+) -> None:
+    company = installation.add_company()
+    good, bad = embedded_imap.add_user(), embedded_imap.add_user()
+    installation.add_mailbox(company, good, embedded_imap)
+    secret = installation.vault.encrypt("not the password")
+    installation.add_mailbox(company, bad, embedded_imap, secret=secret)
+    embedded_imap.append(good, b"From: a@b.test\r\nMessage-ID: <1@b.test>\r\n\r\nBonjour\r\n")
+
+    done = installation.script("sync")
+
+    assert done.returncode == 1
+    assert "stored" in done.stderr
+    assert "kind=credentials" in done.stderr
+    assert "not the password" not in done.stderr
+
+
+def test_a_log_line_has_the_time_with_its_offset_the_level_and_the_room(
+    installation: Installation, database: Database
+) -> None:
+    line = installation.script("sync", TZ="Europe/Paris").stderr.strip()
+    moment, level, room, *_ = line.split(" ")
+    assert (level, room) == ("INFO", "sync")
+    assert moment[10] == "T"
+    assert moment[-6:] in ("+01:00", "+02:00")
