@@ -144,11 +144,11 @@ def parse_record(record: dict[str, str]) -> ImportedRow:
     return ImportedRow(
         client=Address(fields.parse_email(texts["client_email"]), name),
         client_language=fields.parse_language(language) if language else None,
-        followup=_parse_followup(texts),
+        followup=parse_followup(texts),
     )
 
 
-def _parse_followup(texts: dict[str, str]) -> NewFollowup:
+def parse_followup(texts: dict[str, str]) -> NewFollowup:
     amount, currency = texts["amount"], texts["currency"]
     return NewFollowup(
         type=fields.parse_type(texts["type"]),

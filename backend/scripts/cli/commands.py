@@ -6,7 +6,7 @@ import getpass
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
@@ -19,20 +19,18 @@ from backend.app.errors import (
     DatabaseUnreachable,
     RelanceError,
 )
-from backend.scripts.cli.terminal import clean, say
+from backend.scripts.cli.terminal import say
 
 EXIT_USAGE = 2
-T = TypeVar("T")
+FC = TypeVar("FC", bound=Callable[..., Any] | click.Command)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-class Failure(click.ClickException):
-    """One line on standard error, and an exit status of our own."""
-
-    def __init__(self, message: str, status: int = EXIT_SOME_FAILED) -> None:
-        super().__init__(clean(message))
-        self.exit_code = status
+def fail(message: str, status: int = EXIT_SOME_FAILED) -> NoReturn:
+    """One line on standard error, and the exit status."""
+    say(f"Error: {message}", err=True)
+    raise click.exceptions.Exit(status)
 
 
 class LazyGroup(click.Group):
@@ -63,13 +61,13 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except BadInput as error:
-            raise Failure(str(error), EXIT_USAGE) from error
+            fail(str(error), EXIT_USAGE)
         except ConfigurationError as error:
-            raise Failure(f"configuration: {error}", EXIT_CONFIGURATION) from error
+            fail(f"configuration: {error}", EXIT_CONFIGURATION)
         except DatabaseUnreachable as error:
-            raise Failure(f"database: {error}", EXIT_DATABASE_UNREACHABLE) from error
+            fail(f"database: {error}", EXIT_DATABASE_UNREACHABLE)
         except RelanceError as error:
-            raise Failure(str(error)) from error
+            fail(str(error))
 
 
 def examples(*lines: str) -> str:
@@ -77,7 +75,7 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  manage.py {line}" for line in lines)
 
 
-def company_option(*, required: bool = False) -> Callable[[T], T]:
+def company_option(*, required: bool = False) -> Callable[[FC], FC]:
     """`--company ID`: the company it is for, or the only one to look at."""
     words = "The company." if required else "Only this company's."
     return click.option(
@@ -85,7 +83,7 @@ def company_option(*, required: bool = False) -> Callable[[T], T]:
     )
 
 
-def limit_option(default: int = 100) -> Callable[[T], T]:
+def limit_option(default: int = 100) -> Callable[[FC], FC]:
     return click.option(
         "--limit",
         type=click.IntRange(1, 100_000),
@@ -95,7 +93,7 @@ def limit_option(default: int = 100) -> Callable[[T], T]:
     )
 
 
-def by_option() -> Callable[[T], T]:
+def by_option() -> Callable[[FC], FC]:
     return click.option(
         "--by", default=login_name, metavar="NAME", help="Who says so.  [default: your login]"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from backend.scripts.cli.commands import Failure, examples
+from backend.scripts.cli.commands import examples, fail
 from backend.scripts.cli.terminal import say
 
 
@@ -36,7 +36,7 @@ def rotate() -> None:
     say(f"{done.secrets} secrets of {done.mailboxes} mailboxes are under the first key now")
     if done.unreadable:
         numbers = ", ".join(str(number) for number in done.unreadable)
-        raise Failure(
+        fail(
             f"the passwords of these mailboxes fit no key and were left alone: {numbers}. "
             "Bring the old key back, or run:  manage.py mailbox set ID --password-stdin"
         )

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import click
 
 GAP = "  "
-NARROWEST_LAST_COLUMN = 12
+NARROWEST = 10  # a column is not cut below this, even if a line wraps
 
 
 def say(text: str = "", *, err: bool = False) -> None:
@@ -62,15 +62,15 @@ def plain(value: object) -> Any:
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Columns as wide as their cells; the last one is cut where the terminal ends (80 at least)."""
+    """Columns as wide as their cells, the widest ones cut until a line fits the terminal."""
     cells = [[clean("" if cell is None else str(cell)) for cell in row] for row in rows]
     widths = [
         max(text_width(line[index]) for line in [list(columns), *cells])
         for index in range(len(columns))
     ]
-    screen = max(80, shutil.get_terminal_size((80, 24)).columns)
-    before_last = sum(width + len(GAP) for width in widths[:-1])
-    widths[-1] = min(widths[-1], max(NARROWEST_LAST_COLUMN, screen - before_last))
+    screen = shutil.get_terminal_size((80, 24)).columns
+    while sum(widths) + len(GAP) * (len(widths) - 1) > screen and max(widths) > NARROWEST:
+        widths[widths.index(max(widths))] -= 1
     click.secho(_row(columns, widths), bold=True)
     for row in cells:
         click.echo(_row(row, widths))

@@ -1,0 +1,108 @@
+"""manage.py conversation"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from backend.scripts.cli.commands import (
+    company_option,
+    examples,
+    json_option,
+    limit_option,
+    tell_if_cut,
+)
+from backend.scripts.cli.terminal import clean_block, local_time, say, show_json, show_table
+
+if TYPE_CHECKING:
+    from backend.app.store.admin_records import ConversationRow, MessageRow
+
+
+@click.group(epilog=examples("conversation list --company 1", "conversation show 98"))
+def command() -> None:
+    """Conversations of the shared inbox."""
+
+
+@command.command(
+    "list", epilog=examples("conversation list --company 1", "conversation list --json")
+)
+@company_option()
+@limit_option()
+@json_option
+def list_(company_id: int | None, limit: int, as_json: bool) -> None:
+    """List conversations, the latest first. Times are this host's."""
+    from backend.app import db
+    from backend.app.store import admin_inbox
+    from backend.scripts.cli.installation import opened
+
+    with opened():
+        rows = db.read(admin_inbox.list_conversations, company_id, limit)
+    if as_json:
+        show_json(rows)
+    else:
+        show_table(
+            ("ID", "LAST MESSAGE", "STATUS", "MAILS", "UNREAD", "CLIENT", "SUBJECT"),
+            [
+                (
+                    row.id,
+                    local_time(row.last_message_at),
+                    row.status,
+                    row.messages,
+                    row.unread_count,
+                    _client(row),
+                    row.subject,
+                )
+                for row in rows
+            ],
+        )
+    tell_if_cut(len(rows), limit)
+
+
+def _client(row: ConversationRow) -> str:
+    return row.client_name or row.client_email or "-"
+
+
+@command.command("show", epilog=examples("conversation show 98", "conversation show 98 --full"))
+@click.argument("conversation_id", metavar="ID", type=int)
+@company_option()
+@click.option("--full", is_flag=True, help="Show what each mail quotes, too.")
+@limit_option()
+@json_option
+def show(
+    conversation_id: int, company_id: int | None, full: bool, limit: int, as_json: bool
+) -> None:
+    """Show the newest messages of a conversation in order. Times are the company's."""
+    from backend.app import db
+    from backend.app.store import admin_inbox, admin_tenants
+    from backend.scripts.cli.installation import opened
+
+    with opened():
+        row = db.read(admin_inbox.load_conversation, company_id, conversation_id)
+        company = db.read(admin_tenants.load_company_row, row.company_id)
+        messages = db.read(admin_inbox.list_messages, conversation_id, limit)
+    if as_json:
+        show_json({"conversation": row, "messages": messages})
+        return
+    say(f"conversation {row.id} with {_client(row)}: {row.subject}")
+    say(f"  {row.status}, {row.unread_count} unread, in {row.folder or 'no folder'}")
+    for message in messages:
+        say()
+        _say_message(message, company.timezone, full=full)
+    if row.messages > len(messages):
+        say(f"{row.messages - len(messages)} older messages are not shown; see --limit", err=True)
+
+
+def _say_message(message: MessageRow, zone: str, *, full: bool) -> None:
+    who = message.from_name or message.from_email or "unknown"
+    direction = "from" if message.is_from_client else "by us,"
+    say(f"{local_time(message.sent_at, zone)}  {direction} {who} <{message.from_email}>")
+    say(f"  {message.kind} ({message.kind_reason}); placed here by: {message.placement}")
+    for note in message.notes:
+        say(f"  note: {note}")
+    text = message.content if full or message.reply_content is None else message.reply_content
+    if block := clean_block(text, indent="  | "):
+        click.echo(block)
+    if message.attachments:
+        files = ", ".join(f"{file.filename} ({file.size} bytes)" for file in message.attachments)
+        say(f"  attached: {files}")

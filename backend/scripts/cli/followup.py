@@ -1,0 +1,215 @@
+"""manage.py followup"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from backend.scripts.cli.commands import (
+    by_option,
+    company_option,
+    examples,
+    json_option,
+    limit_option,
+    tell_if_cut,
+)
+from backend.scripts.cli.followup_import import import_
+from backend.scripts.cli.terminal import local_time, say, show_json, show_table
+
+if TYPE_CHECKING:
+    from backend.app.operate.explain import Explanation, Verdict
+    from backend.app.store.admin_records import FollowupRow
+
+STATES = ("active", "held", "stopped", "completed")
+
+
+@click.group(epilog=examples("followup list --state held", "followup explain 12"))
+def command() -> None:
+    """Follow-ups: what clients are reminded of."""
+
+
+command.add_command(import_)
+
+
+@command.command(
+    "add",
+    epilog=examples(
+        "followup add --company 1 --client 3 --type invoice_unpaid \\\n"
+        "    --label 'Facture F-2026-012' --amount '1 234,50' --due-date 2026-11-23"
+    ),
+)
+@company_option(required=True)
+@click.option("--client", "client_id", type=int, required=True, metavar="ID")
+@click.option("--type", "type_", required=True, help="quote_unanswered, invoice_unpaid, ...")
+@click.option("--label", default="", help="What it is about, as the client will read it.")
+@click.option("--amount", help="1234.50 or 1 234,50")
+@click.option("--currency", default="EUR", show_default=True)
+@click.option("--due-date", required=True, help="2026-11-23 or 23/11/2026")
+@click.option("--source-type", default="", help="With --source-id: what it is in your software.")
+@click.option("--source-id", default="")
+@json_option
+def add(
+    company_id: int,
+    client_id: int,
+    type_: str,
+    label: str,
+    amount: str | None,
+    currency: str,
+    due_date: str,
+    source_type: str,
+    source_id: str,
+    as_json: bool,
+) -> None:
+    """Add a follow-up. Its reminders go out by themselves when they are due."""
+    from backend.app import db
+    from backend.app.operate.csv_file import parse_followup
+    from backend.app.operate.followup_actions import add_followup
+    from backend.app.store import admin_followups
+    from backend.scripts.cli.installation import opened
+
+    new = parse_followup(
+        {
+            "type": type_,
+            "label": label,
+            "amount": amount or "",
+            "currency": currency,
+            "due_date": due_date,
+            "source_type": source_type,
+            "source_id": source_id,
+        }
+    )
+    with opened():
+        followup_id = db.write(add_followup, company_id, client_id, new, db.utc_now())
+        row = db.read(admin_followups.load_followup_row, company_id, followup_id)
+    if as_json:
+        show_json(row)
+    else:
+        say(f"follow-up {row.id} added: {row.type} {row.source_label} for {_client(row)}")
+
+
+@command.command(
+    "list",
+    epilog=examples("followup list --company 1 --state held", "followup list --json"),
+)
+@company_option()
+@click.option("--state", type=click.Choice(STATES), help="Only those in this state.")
+@limit_option()
+@json_option
+def list_(company_id: int | None, state: str | None, limit: int, as_json: bool) -> None:
+    """List follow-ups."""
+    from backend.app import db
+    from backend.app.store import admin_followups
+    from backend.scripts.cli.installation import opened
+
+    with opened():
+        rows = db.read(admin_followups.list_followups, company_id, state, limit)
+    if as_json:
+        show_json(rows)
+    else:
+        show_table(
+            ("ID", "STATE", "STEPS", "DUE", "TYPE", "LABEL", "CLIENT", "REASON"),
+            [
+                (
+                    row.id,
+                    row.auto_state,
+                    row.steps_sent,
+                    row.due_date or "-",
+                    row.type,
+                    row.source_label,
+                    _client(row),
+                    row.auto_reason,
+                )
+                for row in rows
+            ],
+        )
+    tell_if_cut(len(rows), limit)
+
+
+def _client(row: FollowupRow) -> str:
+    return row.client_name or row.client_email or f"client {row.client_id}"
+
+
+@command.command("release", epilog=examples("followup release 12", "followup release 12 --by Léa"))
+@click.argument("followup_id", metavar="ID", type=int)
+@company_option()
+@by_option()
+def release(followup_id: int, company_id: int | None, by: str) -> None:
+    """Set a held follow-up going again; the next run decides anew.
+
+    It is held again if what held it is still so. See `followup explain ID`.
+    """
+    from backend.app import db
+    from backend.app.operate.followup_actions import release_followup
+    from backend.scripts.cli.installation import opened
+
+    with opened():
+        db.write(release_followup, company_id, followup_id, db.utc_now(), by)
+    say(f"follow-up {followup_id} is active; the next run looks at it")
+
+
+@command.command("stop", epilog=examples("followup stop 12"))
+@click.argument("followup_id", metavar="ID", type=int)
+@company_option()
+@by_option()
+def stop(followup_id: int, company_id: int | None, by: str) -> None:
+    """Send no further reminder of a follow-up."""
+    from backend.app import db
+    from backend.app.operate.followup_actions import stop_followup
+    from backend.scripts.cli.installation import opened
+
+    with opened():
+        going_out = db.write(stop_followup, company_id, followup_id, db.utc_now(), by)
+    say(f"follow-up {followup_id} is stopped")
+    if going_out is not None:
+        say(f"step {going_out} is going out at this moment and cannot be called back")
+
+
+@command.command("explain", epilog=examples("followup explain 12", "followup explain 12 --json"))
+@click.argument("followup_id", metavar="ID", type=int)
+@company_option()
+@json_option
+def explain(followup_id: int, company_id: int | None, as_json: bool) -> None:
+    """Say where a follow-up stands, why, and what happens next. Times are the company's."""
+    from backend.app import db
+    from backend.app.operate.explain import explain_followup
+    from backend.scripts.cli.installation import opened
+
+    with opened():
+        explanation = db.read(explain_followup, company_id, followup_id, db.utc_now())
+    if as_json:
+        show_json(explanation)
+    else:
+        _say_explanation(explanation)
+
+
+def _say_explanation(found: Explanation) -> None:
+    row, zone = found.followup, found.time_zone
+    say(f"follow-up {row.id}: {row.type} {row.source_label}, due {row.due_date or 'never'}")
+    say(f"  client    {_client(row)}" + (f" <{row.client_email}>" if row.client_name else ""))
+    reason = f": {row.auto_reason} ({found.reason_meaning})" if row.auto_reason else ""
+    say(f"  state     {row.auto_state}{reason}; status {row.status}")
+    say(f"  sent      {row.steps_sent} steps, the last one {local_time(row.last_step_at, zone)}")
+    if found.verdict is not None:
+        if row.auto_state == "active":
+            say(f"  next look {local_time(row.next_action_at, zone)}")
+        say(f"  now       {_verdict(found.verdict, zone, held=row.auto_state == 'held')}")
+    if found.outbox:
+        say("outbox")
+        for mail in found.outbox:
+            error = f": {mail.error}" if mail.error else ""
+            say(f"  {mail.id}  step {mail.step} to {mail.recipient} is {mail.state}{error}")
+    if found.history:
+        say("history")
+        for line in found.history:
+            words = f"  {local_time(line.sent_at, zone)}  step {line.step} {line.status}"
+            by = f" by {line.sent_by_name}" if line.sent_by_name else ""
+            say(words + (f": {line.reason}" if line.reason else "") + by)
+
+
+def _verdict(verdict: Verdict, zone: str, *, held: bool) -> str:
+    after = "once released, " if held else ""
+    if verdict.decision == "send":
+        return f"{after}a run would send step {verdict.step}"
+    until = f" until {local_time(verdict.until, zone)}" if verdict.until else ""
+    return f"{after}a run would {verdict.decision}{until}: {verdict.reason} ({verdict.meaning})"

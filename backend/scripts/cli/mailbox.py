@@ -1,0 +1,270 @@
+"""manage.py mailbox"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from backend.scripts.cli.commands import company_option, examples, fail, json_option
+from backend.scripts.cli.signing_in import check_sign_in, say_found
+from backend.scripts.cli.terminal import say, show_json, show_table
+
+if TYPE_CHECKING:
+    from backend.app.store.records import MailboxAccount
+    from backend.scripts.cli.installation import Installation
+
+SECURITIES = ("tls", "starttls", "plain")
+IMAP_PORTS = {"tls": 993, "starttls": 143, "plain": 143}
+SMTP_PORTS = {"tls": 465, "starttls": 587, "plain": 25}
+PORT = click.IntRange(1, 65_535)
+password_stdin = click.option(
+    "--password-stdin",
+    is_flag=True,
+    help="Read the password from the first line of standard input instead of asking.",
+)
+smtp_password = click.option(
+    "--smtp-password",
+    "own_smtp_password",
+    is_flag=True,
+    help="SMTP has a password of its own: asked next, or the second line of standard input.",
+)
+no_check = click.option("--no-check", is_flag=True, help="Store it without signing in.")
+
+
+@click.group(epilog=examples("mailbox list", "mailbox check 1"))
+def command() -> None:
+    """Mailboxes: where mail is read, and where reminders go out from."""
+
+
+@command.command(
+    "add",
+    epilog=examples(
+        "mailbox add --company 1 --email contact@atelier.example \\\n"
+        "    --imap-host imap.atelier.example --smtp-host smtp.atelier.example",
+        "mailbox add --company 1 --email contact@atelier.example \\\n"
+        "    --imap-host imap.atelier.example --password-stdin < password.txt",
+    ),
+)
+@company_option(required=True)
+@click.option("--email", required=True, help="The mailbox's address.")
+@click.option("--from-name", default="", help="The name that clients read.")
+@click.option("--alias", "aliases", multiple=True, help="A further address of it; repeatable.")
+@click.option("--imap-host", required=True)
+@click.option("--imap-port", type=PORT, help="[default: 993, or 143 without tls]")
+@click.option("--imap-security", type=click.Choice(SECURITIES), default="tls", show_default=True)
+@click.option("--username", help="For IMAP.  [default: the address]")
+@click.option("--sent-folder", help="Where the server does not say which folder it is.")
+@click.option("--smtp-host", help="Without one, no reminder goes out from here.")
+@click.option("--smtp-port", type=PORT, help="[default: 465; 587 with starttls, 25 with plain]")
+@click.option("--smtp-security", type=click.Choice(SECURITIES), default="tls", show_default=True)
+@click.option("--smtp-username", help="'' for no sign-in.  [default: IMAP's]")
+@smtp_password
+@password_stdin
+@no_check
+@json_option
+def add(
+    company_id: int,
+    email: str,
+    own_smtp_password: bool,
+    password_stdin: bool,
+    no_check: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Add a mailbox: sign in once to both servers, and store it if that went well.
+
+    The password is asked for without being shown, and is stored encrypted.
+    """
+    from backend.app import db
+    from backend.app.operate import fields
+    from backend.app.store import admin_mailboxes
+    from backend.scripts.cli.installation import opened
+    from backend.scripts.cli.passwords import read_passwords
+
+    email = fields.parse_email(email)
+    aliases = [fields.parse_email(alias) for alias in options["aliases"]]
+    options["username"] = options["username"] or email
+    with opened() as installation:
+        db.read(admin_mailboxes.require_new, company_id, email)
+        secret, smtp_secret = read_passwords(
+            from_stdin=password_stdin,
+            username=options["username"],
+            smtp_username=_smtp_login(options) if own_smtp_password else None,
+        )
+        vault = installation.vault
+        account = _account(
+            company_id,
+            email,
+            options,
+            vault.encrypt(secret),
+            None if smtp_secret is None else vault.encrypt(smtp_secret),
+        )
+        found = (
+            None
+            if no_check
+            else check_sign_in(
+                installation, account, "nothing was stored. --no-check stores it as it is"
+            )
+        )
+        mailbox_id = db.write(admin_mailboxes.add_mailbox, account, aliases)
+        row = db.read(admin_mailboxes.load_mailbox_row, company_id, mailbox_id)
+    if as_json:
+        show_json({"mailbox": row, "sign_in": found})
+        return
+    if found is not None:
+        say_found(found)
+    say(f"mailbox {mailbox_id} added: {email}")
+    if not row.smtp_host:
+        say("it has no SMTP host, so no reminder goes out from it")
+
+
+def _smtp_login(options: dict[str, Any]) -> str:
+    return str(options["smtp_username"] or options["username"])
+
+
+def _account(
+    company_id: int, email: str, options: dict[str, Any], secret: str, smtp_secret: str | None
+) -> MailboxAccount:
+    from backend.app.operate.fields import read_line
+    from backend.app.store.records import MailboxAccount
+
+    return MailboxAccount(
+        id=0,  # the database gives it one
+        company_id=company_id,
+        email=email,
+        from_name=read_line(options["from_name"], "--from-name", 200),
+        imap_host=read_line(options["imap_host"], "--imap-host", 255),
+        imap_port=options["imap_port"] or IMAP_PORTS[options["imap_security"]],
+        imap_security=options["imap_security"],
+        username=read_line(options["username"], "--username", 320),
+        secret=secret,
+        sent_folder=options["sent_folder"] or None,
+        smtp_host=read_line(options["smtp_host"] or "", "--smtp-host", 255) or None,
+        smtp_port=options["smtp_port"] or SMTP_PORTS[options["smtp_security"]],
+        smtp_security=options["smtp_security"],
+        smtp_username=options["smtp_username"],
+        smtp_secret=smtp_secret,
+        is_active=True,
+    )
+
+
+@command.command("list", epilog=examples("mailbox list", "mailbox list --company 1 --json"))
+@company_option()
+@json_option
+def list_(company_id: int | None, as_json: bool) -> None:
+    """List mailboxes. How they do is said by `status`."""
+    from backend.app import db
+    from backend.app.store import admin_mailboxes
+    from backend.scripts.cli.installation import opened
+
+    with opened():
+        rows = db.read(admin_mailboxes.list_mailboxes, company_id)
+    if as_json:
+        show_json(rows)
+        return
+    show_table(
+        ("ID", "COMPANY", "ACTIVE", "ADDRESS", "IMAP", "SMTP"),
+        [
+            (
+                row.id,
+                row.company_id,
+                "yes" if row.is_active else "no",
+                row.email,
+                f"{row.imap_host}:{row.imap_port} {row.imap_security}",
+                f"{row.smtp_host}:{row.smtp_port} {row.smtp_security}" if row.smtp_host else "-",
+            )
+            for row in rows
+        ],
+    )
+
+
+@command.command("set", epilog=examples("mailbox set 1 --inactive", "mailbox set 1 --ask-password"))
+@click.argument("mailbox_id", metavar="ID", type=int)
+@company_option()
+@click.option("--active/--inactive", default=None, help="Read it from now on, or no longer.")
+@click.option("--ask-password", is_flag=True, help="Ask for a new password.")
+@password_stdin
+@smtp_password
+@no_check
+def set_(
+    mailbox_id: int,
+    company_id: int | None,
+    active: bool | None,
+    ask_password: bool,
+    password_stdin: bool,
+    own_smtp_password: bool,
+    no_check: bool,
+) -> None:
+    """Switch a mailbox on or off, or give it a new password (tried before it is stored)."""
+    from backend.app import db
+    from backend.app.store import admin_mailboxes
+    from backend.scripts.cli.installation import opened
+
+    new_password = ask_password or password_stdin
+    if active is None and not new_password:
+        raise click.UsageError("nothing to set; give --active, --inactive or --password-stdin")
+    with opened() as installation:
+        db.read(admin_mailboxes.load_mailbox_row, company_id, mailbox_id)
+        if new_password:
+            _set_password(installation, mailbox_id, password_stdin, own_smtp_password, no_check)
+            say(f"mailbox {mailbox_id}: the new password is stored")
+        if active is not None:
+            db.write(admin_mailboxes.set_active, mailbox_id, active=active)
+            say(f"mailbox {mailbox_id} is {'active' if active else 'inactive'}")
+
+
+def _set_password(
+    installation: Installation, mailbox_id: int, from_stdin: bool, own_smtp: bool, unchecked: bool
+) -> None:
+    from dataclasses import replace
+
+    from backend.app import db
+    from backend.app.store import admin_mailboxes, mailboxes
+    from backend.scripts.cli.passwords import read_passwords
+
+    account = db.read(mailboxes.load_account, mailbox_id)
+    smtp_login = account.smtp_username or account.username
+    secret, smtp_secret = read_passwords(
+        from_stdin=from_stdin,
+        username=account.username,
+        smtp_username=smtp_login if own_smtp else None,
+    )
+    vault = installation.vault
+    sealed = vault.encrypt(secret)
+    smtp_sealed = None if smtp_secret is None else vault.encrypt(smtp_secret)
+    changed = replace(account, secret=sealed, smtp_secret=smtp_sealed or account.smtp_secret)
+    if not unchecked:
+        say_found(
+            _check(
+                installation,
+                changed,
+                "the old password was kept. --no-check stores the new one as it is",
+            )
+        )
+    db.write(admin_mailboxes.set_secret, mailbox_id, sealed, smtp_sealed)
+
+
+@command.command("check", epilog=examples("mailbox check 1"))
+@click.argument("mailbox_id", metavar="ID", type=int)
+@company_option()
+@json_option
+def check(mailbox_id: int, company_id: int | None, as_json: bool) -> None:
+    """Sign in to both servers with what is stored, and say what is there. Changes nothing."""
+    from backend.app import db
+    from backend.app.operate.signin import sign_in
+    from backend.app.store import admin_mailboxes, mailboxes
+    from backend.scripts.cli.installation import opened
+
+    with opened() as installation:
+        db.read(admin_mailboxes.load_mailbox_row, company_id, mailbox_id)
+        account = db.read(mailboxes.load_account, mailbox_id)
+        found = sign_in(account, installation.settings, installation.vault)
+    if as_json:
+        show_json(found)
+    else:
+        say_found(found)
+    for failure in found.failures:
+        say(failure, err=True)
+    if found.failures:
+        fail("the sign-in failed")

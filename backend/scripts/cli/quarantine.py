@@ -1,0 +1,104 @@
+"""manage.py quarantine"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from backend.scripts.cli.commands import (
+    company_option,
+    examples,
+    fail,
+    json_option,
+    limit_option,
+    tell_if_cut,
+)
+from backend.scripts.cli.terminal import local_time, say, show_json, show_table
+
+
+@click.group(epilog=examples("quarantine list", "quarantine show 3 --raw mail.eml"))
+def command() -> None:
+    """Mails that could not be handled, kept as they came.
+
+    The sync script tries each of them again a few times by itself.
+    """
+
+
+@command.command("list", epilog=examples("quarantine list --company 1", "quarantine list --json"))
+@company_option()
+@limit_option()
+@json_option
+def list_(company_id: int | None, limit: int, as_json: bool) -> None:
+    """List the quarantined mails. Times are this host's."""
+    from backend.app import db
+    from backend.app.store import admin_inbox
+    from backend.scripts.cli.installation import opened
+
+    with opened():
+        rows = db.read(admin_inbox.list_quarantined, company_id, limit)
+    if as_json:
+        show_json(rows)
+    else:
+        show_table(
+            ("ID", "MAILBOX", "UID", "ARRIVED", "TRIES", "BYTES", "FROM", "ERROR"),
+            [
+                (
+                    row.id,
+                    row.integration_id,
+                    row.uid,
+                    local_time(row.arrived_at),
+                    row.attempts,
+                    row.size,
+                    row.sender_key or "-",
+                    row.error,
+                )
+                for row in rows
+            ],
+        )
+    tell_if_cut(len(rows), limit)
+
+
+@command.command("show", epilog=examples("quarantine show 3", "quarantine show 3 --raw mail.eml"))
+@click.argument("quarantine_id", metavar="ID", type=int)
+@company_option()
+@click.option(
+    "--raw",
+    "raw_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the mail as it came into a new file.",
+)
+@json_option
+def show(quarantine_id: int, company_id: int | None, raw_file: Path | None, as_json: bool) -> None:
+    """Show where a quarantined mail lay, and why it is here."""
+    from backend.app import db
+    from backend.app.store import admin_inbox
+    from backend.scripts.cli.installation import opened
+
+    with opened():
+        row, raw = db.read(admin_inbox.load_quarantined, company_id, quarantine_id)
+    if raw_file is not None:
+        _write_new(raw_file, raw)
+    if as_json:
+        show_json(row)
+        return
+    say(f"quarantined mail {row.id} of mailbox {row.integration_id} (company {row.company_id})")
+    say(f"  where    {row.folder}, UID {row.uid} (UIDVALIDITY {row.uidvalidity})")
+    say(f"  from     {row.sender_key or 'unknown'}, {row.size} bytes")
+    say(f"  arrived  {local_time(row.arrived_at)}")
+    say(f"  error    {row.error}")
+    again = f"again at {local_time(row.next_attempt_at)}" if row.next_attempt_at else "no more"
+    say(f"  tried    {row.attempts} times, {again}")
+    if raw_file is not None:
+        say(f"  written to {raw_file}; see: manage.py mail show {raw_file}")
+
+
+def _write_new(path: Path, raw: bytes) -> None:
+    """A mail is private: for its owner alone, and never over another file."""
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(raw)
+    except OSError as error:
+        fail(f"{path} cannot be written: {error.strerror}")

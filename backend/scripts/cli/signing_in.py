@@ -1,0 +1,40 @@
+"""The sign-in that tries a mailbox, and what it found, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from backend.scripts.cli.commands import fail
+from backend.scripts.cli.terminal import say
+
+if TYPE_CHECKING:
+    from backend.app.operate.signin import SignIn
+    from backend.app.store.records import MailboxAccount
+    from backend.scripts.cli.installation import Installation
+
+
+def check_sign_in(installation: Installation, account: MailboxAccount, otherwise: str) -> SignIn:
+    """End the command when a server refuses; `otherwise` says what that means for the mailbox."""
+    from backend.app.operate.signin import sign_in
+
+    found = sign_in(account, installation.settings, installation.vault)
+    if found.failures:
+        for failure in found.failures:
+            say(failure, err=True)
+        fail(f"the sign-in failed; {otherwise}")
+    return found
+
+
+def say_found(found: SignIn) -> None:
+    """What the servers that let us in hold."""
+    imap = found.imap
+    if imap is not None:
+        say(f"IMAP {imap.server}: signed in; INBOX holds {imap.inbox_messages} mails")
+        if imap.sent_folder is None:
+            say("  no Sent folder was found; if there is one, name it with --sent-folder")
+        else:
+            say(f"  Sent folder: {imap.sent_folder}, {imap.sent_messages} mails")
+        numbered = "yes" if imap.change_numbers else "no"
+        say(f"  the server numbers changes (CONDSTORE): {numbered}")
+    if found.smtp is not None:
+        say(f"SMTP {found.smtp}: signed in")

@@ -1,0 +1,150 @@
+"""manage.py status"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from backend.scripts.cli.commands import company_option, examples, json_option
+from backend.scripts.cli.terminal import age, clean, local_time, say, show_json, show_table, since
+
+if TYPE_CHECKING:
+    from backend.app.operate.status import MailboxStatus, RunStatus, Status
+
+COLOURS = {
+    "ok": "green",
+    "finished": "green",
+    "failing": "red",
+    "never_finished": "red",
+}
+
+
+@click.command(epilog=examples("status", "status --company 1 --json"))
+@company_option()
+@json_option
+def command(company_id: int | None, as_json: bool) -> None:
+    """Say how everything stands, and what waits for a person."""
+    from backend.app import db
+    from backend.app.operate.status import load_status
+    from backend.app.store import admin_tenants
+    from backend.scripts.cli.installation import opened
+
+    with opened():
+        if company_id is not None:
+            db.read(admin_tenants.load_company_row, company_id)
+        found = db.read(load_status, company_id, is_alive)
+    if as_json:
+        show_json(found)
+    else:
+        say_status(found)
+
+
+def is_alive(host: str, pid: int) -> bool | None:
+    """Whether the process is there; None for another host's, which cannot be asked."""
+    if host != socket.gethostname():
+        return None
+    try:
+        os.kill(pid, 0)  # signal 0 only asks
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # another user's
+    return True
+
+
+def say_status(found: Status) -> None:
+    of = "all companies" if found.company_id is None else f"company {found.company_id}"
+    say(f"{local_time(found.at)}, {of}")
+    _heading("Mailboxes")
+    _say_mailboxes(found.mailboxes, found.at)
+    _heading("Runs (of the whole installation)")
+    for run in found.runs:
+        _say_run(run, found.at)
+    if not found.runs:
+        say("  none yet; see crontab.example")
+    _heading("Mails met")
+    total = sum(found.ledger.values())
+    say(f"  {total} = {_counts(found.ledger, ' + ', every=True)}")
+    if found.quarantine:
+        say(f"  {found.quarantine} in quarantine now; see: manage.py quarantine list")
+    _heading("Follow-ups")
+    say(f"  {_counts(found.followups)}")
+    for held in found.held:
+        say(f"  held: {held.count} {held.reason} ({held.meaning})")
+    if found.held:
+        say("  see: manage.py followup list --state held")
+    _heading("Outbox")
+    say(f"  {_counts(found.outbox)}")
+    _say_uncertain(found)
+
+
+def _heading(text: str) -> None:
+    click.echo()
+    click.secho(text, bold=True)
+
+
+def _counts(counts: Mapping[str, int], joint: str = ", ", *, every: bool = False) -> str:
+    words = [f"{number} {name}" for name, number in counts.items() if number or every]
+    return joint.join(words) or "none"
+
+
+def _say_mailboxes(mailboxes: list[MailboxStatus], now: datetime) -> None:
+    if not mailboxes:
+        say("  none yet; see: manage.py mailbox add --help")
+        return
+    show_table(
+        ("ID", "ADDRESS", "STATE", "LAG", "LAST SUCCESS", "LEASE"),
+        [
+            (
+                each.mailbox.id,
+                each.mailbox.email,
+                each.health,
+                age(each.lag_seconds),
+                since(each.mailbox.last_success_at, now),
+                each.mailbox.lease_owner or "-",
+            )
+            for each in mailboxes
+        ],
+    )
+    for each in mailboxes:
+        row = each.mailbox
+        if row.error is not None:
+            again = local_time(row.next_sync_at)
+            click.secho(
+                clean(
+                    f"  {row.id}: {row.error_kind} for {since(row.error_since, now)}, "
+                    f"{row.failures} failures, again at {again}: {row.error}"
+                ),
+                fg="red",
+            )
+
+
+def _say_run(status: RunStatus, now: datetime) -> None:
+    run, words = status.run, status.state.replace("_", " ")
+    if run.finished_at is not None:
+        words += f", exit status {run.exit_status}"
+    colour = COLOURS.get(status.state) if not run.exit_status else "red"
+    counts = " ".join(f"{name}={number}" for name, number in run.counts.items())
+    line = f"  {run.script:<9}  started {since(run.started_at, now)} ago, {words}"
+    where = f" (host {run.host}, pid {run.pid})" if run.finished_at is None else ""
+    click.secho(clean(f"{line}{where}"), fg=colour, nl=False)
+    click.echo(clean(f"  {counts}"))
+
+
+def _say_uncertain(found: Status) -> None:
+    if not found.uncertain:
+        return
+    click.secho("  These may have gone out, or not; they are never sent again by themselves:")
+    for each in found.uncertain:
+        mail = each.outbox
+        word = "no proof came" if mail.needs_person else "a proof may still come"
+        say(
+            f"  {mail.id}: step {mail.step} to {mail.recipient}, {since(mail.sending_at, found.at)}"
+            f" ago; {word}"
+        )
+        say(f"     it arrived: {each.if_it_arrived}   it did not: {each.if_it_did_not}")

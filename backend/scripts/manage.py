@@ -1,0 +1,23 @@
+"""Run an installation: set it up, add companies and mailboxes, see how everything stands."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a path, from anywhere
+
+from backend.scripts.cli.root import command
+
+
+def main() -> None:
+    # A terminal that cannot show a character gets a question mark, not a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    command(prog_name="manage.py")
+
+
+if __name__ == "__main__":
+    main()

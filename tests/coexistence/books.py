@@ -1,0 +1,183 @@
+"""The books: what must add up whatever ran at the same time, or was killed.
+
+Each check gives lines that say what is wrong, none when all is well, so that a test reads
+`assert imbalances(installation) == []` and shows every fault at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from backend.app.models import (
+    Base,
+    Client,
+    Conversation,
+    Followup,
+    FollowupHistory,
+    HistoryStatus,
+    InboxMessage,
+    LedgerEntry,
+    LedgerState,
+    MailboxState,
+    OutboxMail,
+    OutboxState,
+    QuarantinedMail,
+)
+from tests.installation import Installation
+from tests.servers.faulty_smtp import AcceptedMail
+
+
+def imbalances(installation: Installation) -> list[str]:
+    """Everything in the database that does not add up; [] for a balanced one.
+
+    It takes for granted that no run is going on and that each mail of the test has a Message-ID
+    of its own.
+    """
+    return installation.change(lambda s: [line for check in CHECKS for line in check(s)])
+
+
+def unaccounted(installation: Installation, imap: Any, mailbox_id: int, account: Any) -> list[str]:
+    """Folders whose mails on the server and whose rows in the ledger differ in number (I1)."""
+    rows = installation.rows(LedgerEntry, LedgerEntry.integration_id == mailbox_id)
+    in_ledger = Counter(row.folder for row in rows)
+    on_server = {name: len(imap.messages(account, name)) for name in ("INBOX", "Sent")}
+    return [
+        f"{name}: {number} mails on the server, {in_ledger[name]} rows in the ledger"
+        for name, number in on_server.items()
+        if number != in_ledger[name]
+    ]
+
+
+def delivery_faults(installation: Installation, accepted: Sequence[AcceptedMail]) -> list[str]:
+    """Where the outbox and what the SMTP server took over contradict each other (I6)."""
+    times = Counter((mail.message_id or "").strip("<>") for mail in accepted)
+    outbox = {row.message_id: row.state for row in installation.rows(OutboxMail)}
+    lines = [f"{name} was delivered {n} times" for name, n in times.items() if n > 1]
+    lines += [f"{name} was delivered, but is in no outbox" for name in times if name not in outbox]
+    may_be_out = (OutboxState.SENT.value, OutboxState.UNCERTAIN.value)
+    for name, state in outbox.items():
+        if state == OutboxState.SENT.value and not times[name]:
+            lines.append(f"{name} is sent, but was never delivered")
+        if state not in may_be_out and times[name]:
+            lines.append(f"{name} was delivered, but is {state}")
+    return lines
+
+
+def _doubled(session: Session, model: type[Base], *columns: Any, where: Any = sa.true()) -> list[str]:
+    query = sa.select(*columns).where(where).group_by(*columns).having(sa.func.count() > 1)
+    return [f"doubled in {model.__tablename__}: {tuple(row)}" for row in session.execute(query)]
+
+
+def doubles(session: Session) -> Iterator[str]:
+    client, conversation, message = Client, Conversation, InboxMessage
+    has_key = client.email_key.is_not(None)
+    yield from _doubled(session, client, client.company_id, client.email_key, where=has_key)
+    yield from _doubled(
+        session,
+        conversation,
+        conversation.company_id,
+        conversation.source,
+        conversation.thread_key,
+    )
+    yield from _doubled(session, message, message.company_id, message.external_id)
+    history, sent = FollowupHistory, FollowupHistory.status == HistoryStatus.SENT.value
+    yield from _doubled(session, history, history.followup_id, history.step, where=sent)
+    yield from _doubled(session, OutboxMail, OutboxMail.followup_id, OutboxMail.step)
+
+
+def empty_conversations(session: Session) -> Iterator[str]:
+    filled = sa.select(InboxMessage.conversation_id)
+    query = sa.select(Conversation.id).where(Conversation.id.not_in(filled))
+    yield from (f"conversation {row} is empty" for row in session.scalars(query))
+
+
+def wrong_counters(session: Session) -> Iterator[str]:
+    unread = sa.and_(InboxMessage.is_from_client, sa.not_(InboxMessage.read))
+    query = (
+        sa.select(
+            Conversation.id,
+            Conversation.unread_count,
+            sa.func.sum(sa.case((unread, 1), else_=0)).label("unread"),
+            Conversation.last_message_at,
+            sa.func.max(InboxMessage.sent_at).label("newest"),
+        )
+        .join(InboxMessage, InboxMessage.conversation_id == Conversation.id)
+        .group_by(Conversation.id)
+    )
+    for row in session.execute(query):
+        if row.unread_count != row.unread:
+            yield f"conversation {row.id}: unread_count {row.unread_count}, unread {row.unread}"
+        if row.last_message_at != row.newest:
+            yield f"conversation {row.id}: last {row.last_message_at}, newest {row.newest}"
+
+
+def leases_left(session: Session) -> Iterator[str]:
+    leased = sa.select(MailboxState.integration_id).where(MailboxState.lease_until.is_not(None))
+    yield from (f"mailbox {row} is still leased" for row in session.scalars(leased))
+    claimed = sa.select(OutboxMail.id, OutboxMail.state).where(
+        OutboxMail.state.in_([OutboxState.CLAIMED.value, OutboxState.SENDING.value])
+    )
+    yield from (f"outbox row {row.id} is still {row.state}" for row in session.execute(claimed))
+
+
+def reminders_half_settled(session: Session) -> Iterator[str]:
+    """A sent step has its history, its message and its place in the count, or it is not sent."""
+    for row in session.scalars(sa.select(OutboxMail)):
+        sent = int(row.state == OutboxState.SENT.value)
+        history = session.scalar(
+            sa.select(sa.func.count()).where(
+                FollowupHistory.followup_id == row.followup_id,
+                FollowupHistory.step == row.step,
+                FollowupHistory.status == HistoryStatus.SENT.value,
+            )
+        )
+        message = session.scalar(
+            sa.select(sa.func.count()).where(
+                InboxMessage.company_id == row.company_id,
+                InboxMessage.external_id == row.message_id,
+            )
+        )
+        if history != sent:
+            yield f"outbox row {row.id} is {row.state}, with {history} sent lines of history"
+        if sent and message != 1:
+            yield f"outbox row {row.id} is sent, with {message} messages in the inbox"
+    sent_steps = (
+        sa.select(sa.func.count())
+        .where(OutboxMail.followup_id == Followup.id, OutboxMail.state == OutboxState.SENT.value)
+        .scalar_subquery()
+    )
+    for row in session.execute(sa.select(Followup.id, Followup.steps_sent, sent_steps)):
+        if row[1] != row[2]:
+            yield f"follow-up {row[0]} counts {row[1]} steps, the outbox {row[2]}"
+
+
+def ledger_without_messages(session: Session) -> Iterator[str]:
+    """Each mail that came in is stored under one UID; each quarantined UID has its raw mail."""
+    stored = LedgerEntry.state == LedgerState.STORED.value
+    yield from _doubled(session, LedgerEntry, LedgerEntry.message_id, where=stored)
+    from_server = sa.select(LedgerEntry.message_id).where(stored)
+    reminders = sa.select(OutboxMail.message_id)
+    orphans = sa.select(InboxMessage.id).where(
+        InboxMessage.id.not_in(from_server), InboxMessage.external_id.not_in(reminders)
+    )
+    yield from (f"message {row} was stored under no UID" for row in session.scalars(orphans))
+    quarantined = LedgerEntry.state == LedgerState.QUARANTINED.value
+    in_ledger = session.scalar(sa.select(sa.func.count()).select_from(LedgerEntry).where(quarantined))
+    kept = session.scalar(sa.select(sa.func.count()).select_from(QuarantinedMail))
+    if in_ledger != kept:
+        yield f"{in_ledger} UIDs are quarantined, {kept} mails are kept"
+
+
+CHECKS: tuple[Callable[[Session], Iterator[str]], ...] = (
+    doubles,
+    empty_conversations,
+    wrong_counters,
+    leases_left,
+    reminders_half_settled,
+    ledger_without_messages,
+)

@@ -1,0 +1,72 @@
+"""The rows and mails with which the tests begin."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from backend.app.db import database_now
+from backend.app.models import MailboxState, OutboxMail
+from tests.installation import Installation, mail
+
+
+@dataclass(frozen=True)
+class Mailbox:
+    """A company's mailbox and the account behind it."""
+
+    id: int
+    company_id: int
+    account: Any
+
+
+def new_mailbox(
+    installation: Installation, imap: Any, smtp: Any = None, company_id: int | None = None
+) -> Mailbox:
+    """An empty mailbox of a company, of a new one unless one is given."""
+    account = imap.add_user()
+    if company_id is None:
+        company_id = installation.add_company()
+    mailbox_id = installation.add_mailbox(company_id, account, imap, smtp)
+    return Mailbox(mailbox_id, company_id, account)
+
+
+def threads(to: str, clients: int, replies: int) -> Iterator[bytes]:
+    """Mails of new clients, each of whom opens a thread and then writes into it again."""
+    batch = secrets.token_hex(4)
+    for number in range(clients):
+        sender, root = f"Client {number} <c{number}-{batch}@client.test>", f"<{number}.{batch}@c.test>"
+        yield mail(sender=sender, to=to, subject=f"Devis {number}", message_id=root)
+        for _ in range(replies):
+            yield mail(sender=sender, to=to, subject=f"Re: Devis {number}", In_Reply_To=root)
+
+
+def fill(imap: Any, account: Any, mails: Iterator[bytes]) -> int:
+    """Put the mails into the INBOX; returns how many."""
+    return sum(1 for raw in mails if imap.append(account, raw) is None)
+
+
+def due_reminders(installation: Installation, mailbox: Mailbox, number: int) -> list[int]:
+    """Follow-ups whose first reminder is due, each to a new client, in a fresh mailbox."""
+    batch = secrets.token_hex(4)
+    clients = [
+        installation.add_client(mailbox.company_id, f"r{n}-{batch}@client.test")
+        for n in range(number)
+    ]
+    ids = [installation.add_followup(mailbox.company_id, client) for client in clients]
+    installation.make_fresh(mailbox.id, mailbox.company_id)
+    return ids
+
+
+def end_leases(installation: Installation) -> None:
+    """As if the leases of every worker, living or dead, had run out."""
+    past = database_now(-1)
+    for model in (MailboxState, OutboxMail):
+        installation.change(
+            lambda s, m=model: s.execute(
+                sa.update(m).where(m.lease_until.is_not(None)).values(lease_until=past)
+            )
+        )
