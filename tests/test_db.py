@@ -73,8 +73,11 @@ def test_a_mistake_is_not_run_again(installation: Installation) -> None:
     assert attempts == [1]
 
 
-def test_writers_that_read_first_all_get_through(installation: Installation) -> None:
+def test_writers_that_read_first_wait_for_each_other_without_any_conflict(
+    installation: Installation, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # With a deferred BEGIN, SQLite refuses all but one at once: "database is locked".
+    monkeypatch.setattr(db.log.parent, "propagate", True)
     row = db.write(
         lambda s: s.execute(
             sa.insert(CronRun).values(script="x", host="h", pid=0).returning(CronRun.id)
@@ -95,6 +98,7 @@ def test_writers_that_read_first_all_get_through(installation: Installation) -> 
     for thread in threads:
         thread.join()
     assert installation.rows(CronRun)[0].pid == 100
+    assert "conflict" not in caplog.text
 
 
 def test_a_reader_waits_for_no_writer(installation: Installation) -> None:

@@ -59,8 +59,8 @@ class Workplace:
     def write_settings(self) -> None:
         """Where this installation lies. Its key is made by `manage.py init`."""
         self.env_file.write_text(
-            f"DATABASE_URL=sqlite:///{self.directory / 'relance.db'}\n"
-            f"ATTACHMENTS_DIR={self.directory / 'attachments'}\n",
+            f"DATABASE_URL='sqlite:///{self.directory / 'relance.db'}'\n"
+            f"ATTACHMENTS_DIR='{self.directory / 'attachments'}'\n",
             encoding="utf-8",
         )
 

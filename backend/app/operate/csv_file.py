@@ -137,8 +137,6 @@ def parse_record(record: dict[str, str]) -> ImportedRow:
     for name in REQUIRED:
         if not texts[name]:
             raise BadInput(f"{name} is empty")
-    if bool(texts["source_type"]) != bool(texts["source_id"]):
-        raise BadInput("source_type and source_id go together; one of them is empty")
     name = fields.read_line(texts["client_name"], "client_name", 200)
     language = texts["client_language"]
     return ImportedRow(
@@ -149,6 +147,12 @@ def parse_record(record: dict[str, str]) -> ImportedRow:
 
 
 def parse_followup(texts: dict[str, str]) -> NewFollowup:
+    """From the texts of type, label, due_date, amount, currency, source_type and source_id.
+
+    Raises BadInput.
+    """
+    if bool(texts["source_type"]) != bool(texts["source_id"]):
+        raise BadInput("source_type and source_id go together; one of them is empty")
     amount, currency = texts["amount"], texts["currency"]
     return NewFollowup(
         type=fields.parse_type(texts["type"]),

@@ -7,7 +7,8 @@ from typing import BinaryIO
 
 import click
 
-from backend.scripts.cli.commands import EXIT_SOME_FAILED, company_option, examples, json_option
+from backend.app.errors import EXIT_DONE, EXIT_SOME_FAILED
+from backend.scripts.cli.commands import company_option, examples, json_option
 from backend.scripts.cli.terminal import say, show_json
 
 
@@ -75,4 +76,4 @@ def import_(
             f"{counts['imported']} {would}imported, {counts['known']} there already, "
             f"{counts['failed']} failed"
         )
-    ctx.exit(EXIT_SOME_FAILED if counts["failed"] else 0)
+    ctx.exit(EXIT_SOME_FAILED if counts["failed"] else EXIT_DONE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -217,8 +218,6 @@ def set_(
 def _set_password(
     installation: Installation, mailbox_id: int, from_stdin: bool, own_smtp: bool, unchecked: bool
 ) -> None:
-    from dataclasses import replace
-
     from backend.app import db
     from backend.app.store import admin_mailboxes, mailboxes
     from backend.scripts.cli.passwords import read_passwords
@@ -236,7 +235,7 @@ def _set_password(
     changed = replace(account, secret=sealed, smtp_secret=smtp_sealed or account.smtp_secret)
     if not unchecked:
         say_found(
-            _check(
+            check_sign_in(
                 installation,
                 changed,
                 "the old password was kept. --no-check stores the new one as it is",

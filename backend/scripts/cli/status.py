@@ -16,13 +16,6 @@ from backend.scripts.cli.terminal import age, clean, local_time, say, show_json,
 if TYPE_CHECKING:
     from backend.app.operate.status import MailboxStatus, RunStatus, Status
 
-COLOURS = {
-    "ok": "green",
-    "finished": "green",
-    "failing": "red",
-    "never_finished": "red",
-}
-
 
 @click.command(epilog=examples("status", "status --company 1 --json"))
 @company_option()
@@ -59,7 +52,7 @@ def is_alive(host: str, pid: int) -> bool | None:
 
 def say_status(found: Status) -> None:
     of = "all companies" if found.company_id is None else f"company {found.company_id}"
-    say(f"{local_time(found.at)}, {of}")
+    say(f"{found.at.astimezone():%Y-%m-%d %H:%M %Z}, {of}")
     _heading("Mailboxes")
     _say_mailboxes(found.mailboxes, found.at)
     _heading("Runs (of the whole installation)")
@@ -128,7 +121,7 @@ def _say_run(status: RunStatus, now: datetime) -> None:
     run, words = status.run, status.state.replace("_", " ")
     if run.finished_at is not None:
         words += f", exit status {run.exit_status}"
-    colour = COLOURS.get(status.state) if not run.exit_status else "red"
+    colour = "red" if run.exit_status or status.state == "never_finished" else "green"
     counts = " ".join(f"{name}={number}" for name, number in run.counts.items())
     line = f"  {run.script:<9}  started {since(run.started_at, now)} ago, {words}"
     where = f" (host {run.host}, pid {run.pid})" if run.finished_at is None else ""
