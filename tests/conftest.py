@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -170,6 +171,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[DIRECTORY] = Path(given or tempfile.mkdtemp(prefix="relance-tests-"))
     if not given:
         config.stash[DIRECTORY].chmod(0o755)  # Dovecot, Postfix and PostgreSQL leave root behind
+        # Ended by a time limit, the session must stop its servers as it does after Ctrl-C.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -181,12 +184,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         return
     servers = SharedServers(config.stash[DIRECTORY])
-    drop_template(servers)
-    stops = {"postfix": stop_postfix, "dovecot": stop_dovecot, "postgresql": stop_postgresql}
-    for name, stop in stops.items():
-        if facts := servers.started(name):
-            stop(facts)
-    shutil.rmtree(servers.directory)
+    stops = {"postgresql": stop_postgresql, "dovecot": stop_dovecot, "postfix": stop_postfix}
+    with contextlib.ExitStack() as at_the_end:  # last in, first out; each runs whatever else fails
+        at_the_end.callback(shutil.rmtree, servers.directory)
+        for name, stop in stops.items():
+            if facts := servers.started(name):
+                at_the_end.callback(stop, facts)
+        at_the_end.callback(drop_template, servers)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

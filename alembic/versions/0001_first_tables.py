@@ -303,7 +303,9 @@ def upgrade() -> None:
             ["company_id"], ["companies.id"], name="fk_inbox_messages_company_id"
         ),
         sa.ForeignKeyConstraint(
-            ["integration_id"], ["inbox_integrations.id"], name="fk_inbox_messages_integration_id"
+            ["company_id", "integration_id"],
+            ["inbox_integrations.company_id", "inbox_integrations.id"],
+            name="fk_inbox_messages_company_id_integration_id",
         ),
         sa.PrimaryKeyConstraint("id", name="pk_inbox_messages"),
         sa.UniqueConstraint(
@@ -436,6 +438,7 @@ def upgrade() -> None:
         sa.Column("id", BIG, nullable=False),
         sa.Column("company_id", BIG, nullable=False),
         sa.Column("followup_id", BIG, nullable=False),
+        sa.Column("client_id", BIG, nullable=False),
         sa.Column("step", BIG, nullable=False),
         sa.Column("integration_id", BIG, nullable=False),
         sa.Column("conversation_id", BIG, nullable=True),
@@ -474,6 +477,11 @@ def upgrade() -> None:
             ["company_id", "followup_id"],
             ["followups.company_id", "followups.id"],
             name="fk_outbox_company_id_followup_id",
+        ),
+        sa.ForeignKeyConstraint(
+            ["company_id", "client_id"],
+            ["clients.company_id", "clients.id"],
+            name="fk_outbox_company_id_client_id",
         ),
         sa.ForeignKeyConstraint(
             ["company_id", "integration_id"],

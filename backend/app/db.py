@@ -79,7 +79,11 @@ def _sqlite_engine(url: URL, durable: bool) -> Engine:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DatabaseUnreachable(f"{url.database} cannot be made: {error}") from error
-    engine = sa.create_engine(url, connect_args={"timeout": SQLITE_BUSY_SECONDS})
+    engine = sa.create_engine(
+        url,
+        connect_args={"timeout": SQLITE_BUSY_SECONDS},
+        hide_parameters=True,  # they hold mails, and an error's text goes into the log
+    )
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
@@ -101,7 +105,10 @@ def _sqlite_engine(url: URL, durable: bool) -> Engine:
 
 def _postgresql_engine(url: URL, durable: bool) -> Engine:
     engine = sa.create_engine(
-        url, isolation_level="READ COMMITTED", connect_args={"connect_timeout": 10}
+        url,
+        isolation_level="READ COMMITTED",
+        connect_args={"connect_timeout": 10},
+        hide_parameters=True,
     )
     if not durable:
 

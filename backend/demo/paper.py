@@ -47,15 +47,15 @@ class Paper:
     def say(self, text: str) -> None:
         """A paragraph, with an empty line before it."""
         self._line()
-        for line in textwrap.wrap(text, WIDTH):
-            self._line(line)
+        self.prose(text, indent="")
 
     def command(self, line: str, output: str = "") -> None:
         """A command as it would be typed, and what it answered."""
         self._line()
-        self._line("\n".join(_wrapped_command(line)), BOLD)
+        for each in _wrapped_command(line):
+            self._line(each, BOLD)
         for each in output.splitlines():
-            self._line(f"  {fit(clean(each), WIDTH - 2)}".rstrip())
+            self.prose(each, indent="  ", hanging="      ")
 
     def log(self, lines: Iterable[str]) -> None:
         """Log lines, wrapped where they are too long for the screen."""
@@ -65,7 +65,7 @@ class Paper:
     def prose(self, text: str, *, indent: str, hanging: str | None = None, style: str = "") -> None:
         """One paragraph under an indent; hanging: the indent of its further lines."""
         wrapped = textwrap.wrap(
-            clean(text),
+            text,
             WIDTH,
             initial_indent=indent,
             subsequent_indent=indent if hanging is None else hanging,
@@ -76,22 +76,31 @@ class Paper:
 
     def letter(self, text: str, *, indent: str = "  | ") -> None:
         """A mail's text, paragraph by paragraph."""
-        for paragraph in text.strip().splitlines():
+        for paragraph in text.rstrip().splitlines():
             self.prose(paragraph, indent=indent)
+
+    def heading(self, text: str) -> None:
+        """One line, cut where it is too long."""
+        self._line(fit(text, WIDTH).rstrip(), BOLD)
+
+    def verbatim(self, text: str) -> None:
+        """Lines as they are: for commands to be copied."""
+        for line in text.splitlines():
+            self._line(f"  {line}".rstrip())
 
     def gap(self) -> None:
         self._line()
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Columns as wide as their cells; the last one is wrapped within what is left."""
-        firsts = [[clean(cell) for cell in row[:-1]] for row in [columns, *rows]]
+        firsts = [row[:-1] for row in [columns, *rows]]
         widths = [max(map(text_width, cells)) for cells in zip(*firsts, strict=True)]
         left = WIDTH - sum(widths) - len(GAP) * len(widths)
         self._line()
         for number, row in enumerate([columns, *rows]):
             style = "" if number else BOLD
-            cells = [fit(clean(cell), width) for cell, width in zip(row[:-1], widths, strict=True)]
-            for part in textwrap.wrap(clean(row[-1]), left) or [""]:
+            cells = [fit(cell, width) for cell, width in zip(row[:-1], widths, strict=True)]
+            for part in textwrap.wrap(row[-1], left) or [""]:
                 self._line(GAP.join([*cells, part]).rstrip(), style)
                 cells = [" " * width for width in widths]
 
@@ -102,17 +111,17 @@ class Paper:
             claim = claim if found is None else f"{claim} (found: {found})"
             self.failures.append(claim)
         word, style = (" ok ", GREEN) if holds else ("FAIL", RED)
-        first, *rest = textwrap.wrap(clean(claim), WIDTH - 7)
-        self._line(f" {self._styled(word, style)}  {first}")
-        for line in rest:
-            self._line(" " * 7 + line)
+        first, *rest = textwrap.wrap(claim, WIDTH - 7)
+        self._stream.write(f" {self._styled(word, style)} ")
+        for line in [f" {first}", *(f"{' ' * 7}{line}" for line in rest)]:
+            self._line(line)
 
     def alarm(self, text: str) -> None:
         for line in text.splitlines():
             self._line(line, RED)
 
     def _line(self, text: str = "", style: str = "") -> None:
-        self._stream.write(self._styled(text, style) + "\n")
+        self._stream.write(self._styled(clean(text), style) + "\n")
         self._stream.flush()
 
     def _styled(self, text: str, style: str) -> str:

@@ -1,12 +1,9 @@
-"""The database as the host application sees it: what it reads, and the little that it changes.
-
-Everything here happens in the demo's own database, which `open_rows` binds.
-"""
+"""The demo's database as a host application uses it: much to read, and little to change."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,17 +15,16 @@ from backend.app.config import load_settings
 from backend.app.models import (
     AutoState,
     Base,
-    Client,
     Conversation,
     Followup,
     FollowupHistory,
-    InboxIntegration,
     InboxMessage,
     MessageAttachment,
     OutboxMail,
 )
-from backend.app.store import admin_followups, admin_inbox, admin_totals
+from backend.app.store import admin_followups, admin_inbox, admin_mailboxes, admin_tenants
 from backend.app.store.admin_records import ConversationRow, FollowupRow, MessageRow, OutboxRow
+from backend.app.store.admin_totals import count_ledger
 from backend.demo.workplace import Workplace
 
 MOST = 1000
@@ -44,15 +40,15 @@ INSTANTS: dict[type[Base], tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """A conversation, and its messages in the order in which they were written."""
+    """A conversation and its messages, in the order in which they were written."""
 
     row: ConversationRow
     messages: list[MessageRow]
 
 
 @contextmanager
-def open_rows(place: Workplace) -> Iterator[None]:
-    """Bind this process to the demo's database, once `manage.py init` has made it."""
+def opened(place: Workplace) -> Iterator[None]:
+    """Bind this process to the demo's database, which `manage.py init` has made."""
     engine = db.open_database(load_settings(place.environment))
     try:
         yield
@@ -62,15 +58,21 @@ def open_rows(place: Workplace) -> Iterator[None]:
 
 
 def load_threads() -> list[Thread]:
-    """All conversations, the one that opened first in front."""
-    rows = sorted(db.read(admin_inbox.list_conversations, None, MOST), key=lambda row: row.id)
-    return [Thread(row, db.read(admin_inbox.list_messages, row.id, MOST)) for row in rows]
+    """All conversations, in the order in which they were opened."""
+    found = sorted(db.read(admin_inbox.list_conversations, None, MOST), key=lambda row: row.id)
+    return [Thread(row, db.read(admin_inbox.list_messages, row.id, MOST)) for row in found]
+
+
+def load_thread(client: str) -> Thread:
+    """The one conversation with this address. Raises ValueError when there is not just one."""
+    (thread,) = [each for each in load_threads() if each.row.client_email == client]
+    return thread
 
 
 def load_followups() -> dict[str, FollowupRow]:
-    """By what they are about."""
-    rows = db.read(admin_followups.list_followups, None, None, MOST)
-    return {row.source_label: row for row in rows}
+    """By the client's address: in this story each client has one."""
+    found = db.read(admin_followups.list_followups, None, None, MOST)
+    return {row.client_email or "": row for row in found}
 
 
 def load_outbox(followup_id: int) -> list[OutboxRow]:
@@ -79,55 +81,57 @@ def load_outbox(followup_id: int) -> list[OutboxRow]:
 
 def load_ledger() -> dict[str, int]:
     """How many mails of the server ended as what."""
-    return db.read(admin_totals.count_ledger, None)
+    return db.read(count_ledger, None)
 
 
-def find_attachment(message_id: int) -> tuple[int, str]:
-    """The company and the SHA-256 under which a message's first file lies."""
-
-    def found(session: Session) -> tuple[int, str]:
-        a = MessageAttachment
-        query = sa.select(a.company_id, a.sha256).where(a.message_id == message_id)
-        return tuple(session.execute(query.order_by(a.position)).first() or (0, ""))  # type: ignore[return-value]
-
-    return db.read(found)
+def find_client(address: str) -> int:
+    """Raises StopIteration without such a client."""
+    clients = db.read(admin_tenants.list_clients, None, MOST)
+    return next(row.id for row in clients if row.email == address)
 
 
-def count_clients(email: str) -> int:
-    query = sa.select(sa.func.count()).select_from(Client).where(Client.email_key == email)
-    return db.read(lambda session: session.execute(query).scalar_one())
+def load_file_hash(message_id: int) -> str | None:
+    """The SHA-256 of a message's first file, which is its name on the disk as well."""
+    of_message = sa.select(MessageAttachment.sha256).where(
+        MessageAttachment.message_id == message_id
+    )
+    return db.read(lambda session: session.scalar(of_message.order_by(MessageAttachment.position)))
 
 
-def mark_paid(label: str) -> None:
-    """What the host application writes when the money has come."""
-    _change_followup(label, status="paid")
+def mark_paid(followup: FollowupRow) -> None:
+    """What a host application writes when the money has come."""
+    _change(followup, {"status": "paid"})
 
 
-def send_from(label: str, mailbox: str) -> None:
-    """The host application may name the mailbox that a follow-up's reminders come from."""
-    query = sa.select(InboxIntegration.id).where(InboxIntegration.email == mailbox)
-    _change_followup(label, integration_id=db.read(lambda session: session.scalar(query)))
+def send_from(followup: FollowupRow, mailbox: str) -> None:
+    """A host application may name the mailbox that a follow-up's reminders come from."""
+    mailbox_id = db.read(admin_mailboxes.find_mailbox, followup.company_id, mailbox)
+    _change(followup, {"integration_id": mailbox_id})
 
 
-def _change_followup(label: str, **values: object) -> None:
-    change = sa.update(Followup).where(Followup.source_label == label).values(**values)
-    db.write(lambda session: session.execute(change) and None)
+def _change(followup: FollowupRow, values: dict[str, object]) -> None:
+    db.write(_update_followups, Followup.id == followup.id, values)
 
 
 def look_again_now() -> None:
-    """As if the time had come at which the sender looks at each active follow-up again."""
+    """As if the time had come to look at each active follow-up again."""
     active = Followup.auto_state == AutoState.ACTIVE.value
-    change = sa.update(Followup).where(active).values(next_action_at=db.utc_now())
-    db.write(lambda session: session.execute(change) and None)
+    db.write(_update_followups, active, {"next_action_at": db.utc_now()})
+
+
+def _update_followups(
+    session: Session, which: sa.ColumnElement[bool], values: dict[str, object]
+) -> None:
+    session.execute(sa.update(Followup).where(which).values(**values))
 
 
 def move_clock(by: timedelta) -> None:
-    """Date all that has happened so far back, so that it looks as if `by` had gone by since."""
-    db.write(_move_back, by)
+    """Date all that has happened so far back, as if `by` had gone by since."""
+    db.write(_date_back, by)
     look_again_now()
 
 
-def _move_back(session: Session, by: timedelta) -> None:
+def _date_back(session: Session, by: timedelta) -> None:
     for model, names in INSTANTS.items():
         for row in session.scalars(sa.select(model)):
             for name in names:

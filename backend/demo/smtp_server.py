@@ -85,7 +85,7 @@ class Submission:
             return AuthResult(success=False, handled=False)
         return AuthResult(success=True, auth_data=username)
 
-    async def handle_MAIL(
+    async def handle_MAIL(  # noqa: N802
         self,
         _server: SMTP,
         session: Session,
@@ -102,7 +102,9 @@ class Submission:
         envelope.mail_options.extend(options)
         return "250 2.1.0 OK"
 
-    async def handle_DATA(self, _server: SMTP, session: Session, envelope: Envelope) -> str:
+    async def handle_DATA(  # noqa: N802
+        self, _server: SMTP, session: Session, envelope: Envelope
+    ) -> str:
         """After the final dot: everything is delivered before the answer goes out."""
         assert isinstance(envelope.content, bytes)
         accepted = Accepted(

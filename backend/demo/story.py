@@ -51,13 +51,14 @@ class Case:
     amount: str = ""
 
     def due_date(self, today: date) -> date:
+        """today: by the company's calendar."""
         return today - timedelta(days=self.days_late)
 
 
 INVOICES = (
     Case(MARCHAND, "invoice_unpaid", "Facture F-1041", 10, "10 days overdue", "1480,00"),
     Case(GLYCINES, "invoice_unpaid", "Facture F-1027", 34, "34 days overdue", "6250,00"),
-    Case(BENALI, "invoice_unpaid", "Facture F-1033", 12, "paid yesterday", "390,50"),
+    Case(BENALI, "invoice_unpaid", "Facture F-1033", 12, "paid meanwhile", "390,50"),
     Case(ROCHE, "invoice_unpaid", "Facture F-1052", -20, "due in 20 days", "2800,00"),
     Case(CARON, "invoice_unpaid", "Facture F-1038", 9, "its address is wrong", "745,20"),
 )
@@ -107,8 +108,8 @@ Je vous répondrai à mon retour.
 Sophie Nguyen
 """
 
-REMINDER_OF_ENQUIRY_SUBJECT = "Bibliothèque : deux précisions"
-REMINDER_OF_ENQUIRY = """\
+DETAILS_SUBJECT = "Bibliothèque : deux précisions"
+DETAILS = """\
 Bonjour,
 
 Deux précisions pour la bibliothèque : nous habitons Lyon 4e, et les travaux peuvent
@@ -140,13 +141,21 @@ OWN_MAILBOX = """\
 . .venv/bin/activate
 python backend/scripts/manage.py init
 python backend/scripts/manage.py company add "Atelier Martin"
+
+# asks for the password, and signs in once to both servers
 python backend/scripts/manage.py mailbox add --company 1 \\
     --email contact@atelier-martin.fr \\
     --imap-host imap.example.net --smtp-host smtp.example.net
+
+# mail comes in
 python backend/scripts/sync_emails_periodic.py -v
 python backend/scripts/manage.py conversation list --company 1
-python backend/scripts/manage.py followup import --company 1 factures.csv
+
+# what to follow up (--help names the columns), and what would go out
+python backend/scripts/manage.py followup import factures.csv --company 1
 python backend/scripts/send_automatic_followups.py --dry-run
-crontab -e        # the two lines of crontab.example
+
+# from now on by itself: the two lines of crontab.example
+crontab -e
 python backend/scripts/manage.py status
 """

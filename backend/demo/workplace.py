@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ SCRIPTS = ROOT / "backend" / "scripts"
 LOCK = ".lock"
 RUN_SECONDS = 60
 SHOWN_LOG_LINES = 10
+SHOWN_CHARS = 200
 
 
 class StoryBroken(Exception):
@@ -71,7 +73,7 @@ class Workplace:
         """
         done = subprocess.run(
             [sys.executable, str(SCRIPTS / "manage.py"), *arguments],
-            env=self.environment,
+            env={**self.environment, "COLUMNS": "78"},
             cwd=self.directory,
             input=typed or "",
             capture_output=True,
@@ -119,7 +121,8 @@ class Workplace:
                 process.wait()
 
     def _why(self, script: CronScript, status: int) -> str:
-        last = "\n".join(self._log_lines(script)[-SHOWN_LOG_LINES:])
+        lines = self._log_lines(script)[-SHOWN_LOG_LINES:]
+        last = "\n".join(textwrap.shorten(line, SHOWN_CHARS, placeholder=" ...") for line in lines)
         return f"{script.file} ended with exit status {status}; the end of {script.log}:\n{last}"
 
     def _log_lines(self, script: CronScript) -> list[str]:

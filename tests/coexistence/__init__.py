@@ -1,7 +1,7 @@
 """Both scripts at once, killed at any moment: nothing lost, nothing doubled.
 
-    extent.py    how much of it runs: a short form by default, all of it on demand
-    launch.py    real scripts in processes of their own, started at the same instant
-    scenes.py    the rows and mails that the tests begin with
-    books.py     what must add up afterwards
+extent.py    how much of it runs: a short form by default, all of it on demand
+launch.py    real scripts in processes of their own, started at the same instant
+scenes.py    the rows and mails that the tests begin with
+books.py     what must add up afterwards
 """

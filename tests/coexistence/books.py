@@ -68,8 +68,16 @@ def delivery_faults(installation: Installation, accepted: Sequence[AcceptedMail]
     return lines
 
 
-def _doubled(session: Session, model: type[Base], *columns: Any, where: Any = sa.true()) -> list[str]:
-    query = sa.select(*columns).where(where).group_by(*columns).having(sa.func.count() > 1)
+def _count(session: Session, query: sa.Select[Any]) -> Counter[tuple[Any, ...]]:
+    return Counter(tuple(row) for row in session.execute(query))
+
+
+def _doubled(
+    session: Session, model: type[Base], *columns: Any, where: Any = None
+) -> list[str]:
+    query = sa.select(*columns).group_by(*columns).having(sa.func.count() > 1)
+    if where is not None:
+        query = query.where(where)
     return [f"doubled in {model.__tablename__}: {tuple(row)}" for row in session.execute(query)]
 
 
@@ -127,33 +135,23 @@ def leases_left(session: Session) -> Iterator[str]:
 
 def reminders_half_settled(session: Session) -> Iterator[str]:
     """A sent step has its history, its message and its place in the count, or it is not sent."""
-    for row in session.scalars(sa.select(OutboxMail)):
-        sent = int(row.state == OutboxState.SENT.value)
-        history = session.scalar(
-            sa.select(sa.func.count()).where(
-                FollowupHistory.followup_id == row.followup_id,
-                FollowupHistory.step == row.step,
-                FollowupHistory.status == HistoryStatus.SENT.value,
-            )
-        )
-        message = session.scalar(
-            sa.select(sa.func.count()).where(
-                InboxMessage.company_id == row.company_id,
-                InboxMessage.external_id == row.message_id,
-            )
-        )
-        if history != sent:
-            yield f"outbox row {row.id} is {row.state}, with {history} sent lines of history"
-        if sent and message != 1:
-            yield f"outbox row {row.id} is sent, with {message} messages in the inbox"
-    sent_steps = (
-        sa.select(sa.func.count())
-        .where(OutboxMail.followup_id == Followup.id, OutboxMail.state == OutboxState.SENT.value)
-        .scalar_subquery()
-    )
-    for row in session.execute(sa.select(Followup.id, Followup.steps_sent, sent_steps)):
-        if row[1] != row[2]:
-            yield f"follow-up {row[0]} counts {row[1]} steps, the outbox {row[2]}"
+    history, message, o = FollowupHistory, InboxMessage, OutboxMail
+    said = history.status == HistoryStatus.SENT.value
+    lines = _count(session, sa.select(history.followup_id, history.step).where(said))
+    filed = _count(session, sa.select(message.company_id, message.external_id))
+    steps: Counter[int] = Counter()
+    for row in session.execute(
+        sa.select(o.id, o.company_id, o.followup_id, o.step, o.state, o.message_id)
+    ):
+        sent = row.state == OutboxState.SENT.value
+        steps[row.followup_id] += sent
+        if lines[row.followup_id, row.step] != sent:
+            yield f"outbox row {row.id} is {row.state}, and so does not say its history"
+        if sent and filed[row.company_id, row.message_id] != 1:
+            yield f"outbox row {row.id} is sent, and is no message of the inbox"
+    for followup_id, counted in session.execute(sa.select(Followup.id, Followup.steps_sent)):
+        if counted != steps[followup_id]:
+            yield f"follow-up {followup_id} counts {counted} steps, the outbox {steps[followup_id]}"
 
 
 def ledger_without_messages(session: Session) -> Iterator[str]:
@@ -167,8 +165,9 @@ def ledger_without_messages(session: Session) -> Iterator[str]:
     )
     yield from (f"message {row} was stored under no UID" for row in session.scalars(orphans))
     quarantined = LedgerEntry.state == LedgerState.QUARANTINED.value
-    in_ledger = session.scalar(sa.select(sa.func.count()).select_from(LedgerEntry).where(quarantined))
-    kept = session.scalar(sa.select(sa.func.count()).select_from(QuarantinedMail))
+    count = sa.select(sa.func.count())
+    in_ledger = session.scalar(count.select_from(LedgerEntry).where(quarantined))
+    kept = session.scalar(count.select_from(QuarantinedMail))
     if in_ledger != kept:
         yield f"{in_ledger} UIDs are quarantined, {kept} mails are kept"
 

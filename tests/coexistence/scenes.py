@@ -5,12 +5,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
 from typing import Any
 
-import sqlalchemy as sa
-
-from backend.app.db import database_now
-from backend.app.models import MailboxState, OutboxMail
 from tests.installation import Installation, mail
 
 
@@ -38,7 +38,8 @@ def threads(to: str, clients: int, replies: int) -> Iterator[bytes]:
     """Mails of new clients, each of whom opens a thread and then writes into it again."""
     batch = secrets.token_hex(4)
     for number in range(clients):
-        sender, root = f"Client {number} <c{number}-{batch}@client.test>", f"<{number}.{batch}@c.test>"
+        sender = f"Client {number} <c{number}-{batch}@client.test>"
+        root = f"<{number}.{batch}@client.test>"
         yield mail(sender=sender, to=to, subject=f"Devis {number}", message_id=root)
         for _ in range(replies):
             yield mail(sender=sender, to=to, subject=f"Re: Devis {number}", In_Reply_To=root)
@@ -61,12 +62,14 @@ def due_reminders(installation: Installation, mailbox: Mailbox, number: int) -> 
     return ids
 
 
-def end_leases(installation: Installation) -> None:
-    """As if the leases of every worker, living or dead, had run out."""
-    past = database_now(-1)
-    for model in (MailboxState, OutboxMail):
-        installation.change(
-            lambda s, m=model: s.execute(
-                sa.update(m).where(m.lease_until.is_not(None)).values(lease_until=past)
-            )
-        )
+def mail_with_file(*, sender: str, to: str, message_id: str | None = None) -> bytes:
+    """A mail with a text and an attached file; no two files are alike."""
+    made = EmailMessage(policy=SMTP)
+    made["From"], made["To"], made["Subject"] = sender, to, "Plan"
+    made["Message-ID"] = message_id or f"<{secrets.token_hex(8)}@client.test>"
+    made["Date"] = format_datetime(datetime.now(UTC))
+    made.set_content("Bonjour,\n\nLe plan est joint.\n")
+    made.add_attachment(
+        secrets.token_bytes(64), maintype="application", subtype="pdf", filename="plan.pdf"
+    )
+    return made.as_bytes()

@@ -11,20 +11,24 @@ from __future__ import annotations
 
 import runpy
 import sys
+from importlib import import_module
 from pathlib import Path
-
-sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import sqlalchemy as sa
 
-import backend.app.followups.send
-import backend.app.inbox.sync
-from backend.app.config import load_settings
 
-if __name__ == "__main__":
-    sa.make_url(load_settings().database_url).get_dialect()().import_dbapi()
+def main() -> None:
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+    import_module("backend.app.inbox.sync")
+    import_module("backend.app.followups.send")
+    settings = import_module("backend.app.config").load_settings()
+    sa.make_url(settings.database_url).get_dialect().import_dbapi()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.readline()
     del sys.argv[0]
     runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

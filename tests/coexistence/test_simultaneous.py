@@ -33,7 +33,7 @@ REMINDERS = 20
 
 
 def complaints(*runs: Ended) -> list[str]:
-    """What a healthy day never shows: an exit status other than 0, a line that operators look for."""
+    """What a healthy day never shows: an exit status but 0, a line that operators look for."""
     return [
         f"{run.command} status={run.status} {run.conflicts}"
         for run in runs

@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
 
-
-@dataclass(frozen=True)
-class Account:
-    """A mailbox and the sign-in that opens it."""
-
-    address: str
-    username: str
-    password: str = field(repr=False)
+from backend.demo.servers import Account
 
 
 def new_account(password: str) -> Account:

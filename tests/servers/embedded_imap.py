@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from backend.demo.servers import MailServers
-from tests.servers.accounts import Account, new_account
+from backend.demo.servers import Account, MailServers
+from tests.servers.accounts import new_account
 
 PASSWORD = "embedded secret"
 

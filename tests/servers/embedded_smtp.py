@@ -10,7 +10,9 @@ from email.parser import BytesHeaderParser
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from tests.servers.accounts import Account, new_account
+from backend.demo.servers import Account
+from backend.demo.smtp_server import Accepted, bounce
+from tests.servers.accounts import new_account
 from tests.servers.certificates import Certificates
 from tests.servers.shared import HOST
 
@@ -54,8 +56,13 @@ class EmbeddedSmtpServer:
 
     # aiosmtpd calls the handle_* methods by their names.
 
-    async def handle_RCPT(
-        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
+    async def handle_RCPT(  # noqa: N802
+        self,
+        _server: SMTP,
+        _session: Session,
+        envelope: Envelope,
+        address: str,
+        _options: list[str],
     ) -> str:
         """The recipients that Postfix refuses too, see tests/servers/postfix.py."""
         if address.startswith("refused"):
@@ -65,14 +72,21 @@ class EmbeddedSmtpServer:
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
 
-    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
+    async def handle_DATA(  # noqa: N802
+        self, _server: SMTP, _session: Session, envelope: Envelope
+    ) -> str:
         """The answer to the final dot."""
         assert isinstance(envelope.content, bytes)
         to = BytesHeaderParser().parsebytes(envelope.content).get("To", "")
         if "rejected" in to:
             return "550 5.7.1 Content refused"
-        for recipient in envelope.rcpt_tos:
-            self._delivered[recipient.lower()].append(envelope.content)
+        mail_from = envelope.mail_from or ""
+        accepted = Accepted(mail_from, mail_from, tuple(envelope.rcpt_tos), envelope.content)
+        for recipient in accepted.recipients:
+            if recipient.startswith("bounced"):
+                self._delivered[mail_from.lower()].append(bounce(accepted, recipient))
+            else:
+                self._delivered[recipient.lower()].append(accepted.raw)
         return "250 2.0.0 OK"
 
     def _authenticate(

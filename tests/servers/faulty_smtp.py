@@ -3,15 +3,19 @@
     FAULT-at-STAGE...@any.domain      for example  drop-at-data.17@example.test
 
     stage   when                                   faults
-    rcpt    the answer to RCPT TO                  4xx 5xx 421 drop silence
-    data    the answer to DATA, before any body    4xx 5xx 421 drop silence
+    mail    the answer to MAIL FROM                4xx 5xx 421 odd drop silence
+    rcpt    the answer to RCPT TO                  4xx 5xx 421 odd drop silence
+    data    the answer to DATA, before any body    4xx 5xx 421 odd drop silence
     body    354 has been sent, the body is coming  drop (at once), cut (in the middle), silence
-    dot     the answer to the final dot            4xx 5xx 421 drop silence lost
+    dot     the answer to the final dot            4xx 5xx 421 odd drop silence lost bye
 
-`drop` closes the connection without an answer, `silence` keeps it open and says nothing until the
-client gives up. At the final dot, `drop` and `silence` come after the mail has been accepted (its
-answer is lost), `lost` closes the connection without having accepted it: the client cannot tell.
-Every other recipient gets its mail. `at_connect` is a fault of the greeting: 421, drop, silence.
+`odd` is a refusal with control characters in it. `drop` closes the connection without an answer,
+`silence` keeps it open and says nothing until the client gives up. At the final dot, `drop` and
+`silence` come after the mail has been accepted (its answer is lost), `lost` closes the connection
+without having accepted it: the client cannot tell. `bye` accepts and answers, and then closes the
+connection, as servers do with one that is idle. The stage `mail` goes by the sender's local part
+instead of the recipient's. Every other recipient gets its mail. `at_connect` is a fault of the
+greeting: 421, drop, silence.
 
 Accepted mails are lines of JSON in a file, written before the answer goes out, so that a process
 that is killed meanwhile, or another one, can be compared with what the server really took.
@@ -25,6 +29,7 @@ import os
 import re
 import socketserver
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.parser import BytesHeaderParser
@@ -34,11 +39,12 @@ from typing import Any, Self
 
 from tests.servers.shared import HOST
 
-FAULT = re.compile(r"(?P<fault>[a-z0-9]+)-at-(?P<stage>rcpt|data|body|dot)\b")
+FAULT = re.compile(r"(?P<fault>[a-z0-9]+)-at-(?P<stage>mail|rcpt|data|body|dot)\b")
 REPLIES = {
     "4xx": "451 4.3.0 Try again later",
     "5xx": "554 5.7.1 Refused",
     "421": "421 4.3.2 Service shutting down",
+    "odd": "554 5.7.1 Not\x00 \x1b[31mtoday",
 }
 SILENCE_SECONDS = 60.0
 CUT_AFTER_LINES = 5
@@ -65,6 +71,8 @@ class FaultySmtpServer:
     def __init__(self, record: Path, at_connect: str | None = None) -> None:
         self.record = record
         self.at_connect = at_connect
+        self.connections = 0
+        self.when_data_comes: Callable[[], object] = lambda: None  # run before DATA is answered
         self.stopping = threading.Event()
         self._lock = threading.Lock()
         self._server = _ThreadingServer((HOST, 0), _Conversation)
@@ -139,6 +147,7 @@ class _Conversation(socketserver.StreamRequestHandler):
             return  # the client has gone first
 
     def _greet(self) -> None:
+        self.server.owner.connections += 1
         if fault := self.server.owner.at_connect:
             self._fail(fault)
         self._say("220 faulty.example.test ESMTP")
@@ -169,7 +178,8 @@ class _Conversation(socketserver.StreamRequestHandler):
 
     def _on_mail(self, argument: str) -> None:
         self.mail_from, self.recipients = _path(argument), []
-        self._say("250 2.1.0 OK")
+        if not self._meets_fault("mail", [self.mail_from]):
+            self._say("250 2.1.0 OK")
 
     def _on_rcpt(self, argument: str) -> None:
         recipient = _path(argument)
@@ -181,18 +191,21 @@ class _Conversation(socketserver.StreamRequestHandler):
     def _on_data(self, _argument: str) -> None:
         if self._meets_fault("data", self.recipients):
             return
+        self.server.owner.when_data_comes()
         self._say("354 Go ahead")
         raw = self._body(_fault("body", self.recipients))
         fault = _fault("dot", self.recipients)
-        if fault in ("4xx", "5xx", "421"):
+        if fault in REPLIES:
             self._fail(fault)
         elif fault == "lost":
             raise _HangUp
         else:
-            self._accept(raw, answered=fault is None)
-            if fault:
+            self._accept(raw, answered=fault in (None, "bye"))
+            if fault in ("drop", "silence"):
                 self._fail(fault)
             self._say("250 2.0.0 Accepted")
+            if fault == "bye":
+                raise _HangUp
 
     def _on_rset(self, _argument: str) -> None:
         self.recipients = []

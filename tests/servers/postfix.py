@@ -18,7 +18,8 @@ import shutil
 import smtplib
 from pathlib import Path
 
-from tests.servers.accounts import Account, new_account
+from backend.demo.servers import Account
+from tests.servers.accounts import new_account
 from tests.servers.certificates import make_certificates
 from tests.servers.dovecot import DovecotServer
 from tests.servers.shared import (
@@ -39,8 +40,6 @@ MAIN = """
 compatibility_level = 3.6
 queue_directory = {home}/queue
 data_directory = {home}/data
-command_directory = /usr/sbin
-daemon_directory = {daemons}
 mail_owner = postfix
 setgid_group = postdrop
 maillog_file = {home}/data/mail.log
@@ -169,7 +168,6 @@ def _start(home: Path, dovecot: DovecotServer | None) -> Facts:
     port, tls_port = free_ports(2)
     main = MAIN.format(
         home=home,
-        daemons=run_program("postconf", "-d", "-h", "daemon_directory").strip(),
         uid=MAIL_UID,
         auth="yes" if dovecot else "no",
         auth_socket=dovecot.auth_socket if dovecot else "nobody",

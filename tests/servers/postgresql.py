@@ -28,9 +28,7 @@ def postgresql_url(servers: SharedServers) -> sa.URL:
     if given := os.environ.get("TEST_DATABASE_URL"):
         return with_driver(sa.make_url(given))
     socket_directory = servers.facts("postgresql", _start)["socket_directory"]
-    return sa.URL.create(
-        DRIVER, "postgres", database="postgres", query={"host": socket_directory}
-    )
+    return sa.URL.create(DRIVER, "postgres", database="postgres", query={"host": socket_directory})
 
 
 def with_driver(url: sa.URL) -> sa.URL:

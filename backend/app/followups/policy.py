@@ -117,9 +117,10 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Nothing until a person has looked."""
+    """Nothing until a person has looked. detail: which value is missing, for example."""
 
     reason: ReasonCode
+    detail: str = ""
 
 
 Decision = Send | Wait | Stop | Hold

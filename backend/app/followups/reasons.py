@@ -38,6 +38,8 @@ class ReasonCode(StrEnum):
     REFUSED_BY_SERVER = "refused_by_server", "the mail server refused it for good"
     GIVEN_UP = "given_up", "the mail server put it off too many times"
     UNCERTAIN = "uncertain", "it may have gone out, and no proof came: a person must say"
+    ON_ITS_WAY = "on_its_way", "another run is sending it at this moment"
+    ALREADY_SENT = "already_sent", "the outbox says that this step went out already"
     RETRY_LATER = "retry_later", "the mail server put it off; another try follows"
     MAIL_IN_QUARANTINE = "mail_in_quarantine", "a mail from this client could not be read yet"
     SETTINGS_INVALID = "settings_invalid", "the company's settings are wrong"

@@ -3,7 +3,7 @@
 claimed, lease over     nothing had gone out          -> planned
 sending, lease over     it may have gone out          -> uncertain
 uncertain, proof came   its copy in Sent, a reply to it, a bounce of it  -> sent
-uncertain, none in time                               -> held for a person
+uncertain, none in time                               -> held for a person, or for late proof
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from backend.app import db
@@ -39,10 +40,8 @@ def recover(run: Run, report: Report) -> None:
 def _settle_uncertain(run: Run, report: Report, claimed: OutboxClaim) -> None:
     now = run.now()
     if db.read(messages.is_proof, claimed.company_id, claimed.message_id):
-        _attempt(
-            report, "proven_sent", claimed, lambda s, c: settle.settle_sent(s, c, now, reply=None)
-        )
-    elif db.read(outbox.is_older_than, claimed, run.settings.uncertain_hours):
+        _attempt(report, "proven_sent", claimed, lambda s, c: settle.accept_proof(s, c, now))
+    elif db.read(outbox.needs_a_word, claimed, run.settings.uncertain_hours):
         _attempt(report, "for_a_person", claimed, lambda s, c: settle.ask_person(s, c, now))
 
 
@@ -56,6 +55,12 @@ def _attempt(
         db.write(settlement, claimed)
     except ClaimLost:
         return  # another run was first, or the worker lives
+    except Exception as error:  # one bad record must not stop the others
+        if isinstance(error, DBAPIError) and db.fault_of(error) is not None:
+            raise
+        report.fail("failed")
+        log.exception("outbox=%d internal error", claimed.id)
+        return
     report.add(name)
     log.warning(
         "followup=%d step=%d outbox=%d recovered as=%s",

@@ -30,7 +30,7 @@ from backend.app.errors import (
     SettingsInvalid,
 )
 from backend.app.followups import settle
-from backend.app.followups.claim import begin_sending, claim_followup, decide_now, load_situation
+from backend.app.followups.claim import begin_sending, claim_followup, preview_followup
 from backend.app.followups.policy import Decision, Hold, ReasonCode, Stop, Wait
 from backend.app.followups.recover import recover
 from backend.app.mail.smtp import SmtpConnection, open_smtp
@@ -52,9 +52,13 @@ class StoppedBeforeBody(RelanceError):
 
 
 class Outlets:
-    """One SMTP connection for each mailbox and run; a mailbox that fails is left for this run."""
+    """One SMTP connection for each mailbox and run; a mailbox that fails is left for this run.
+
+    gone_out: how many mails went out, or may have.
+    """
 
     def __init__(self, run: Run) -> None:
+        self.gone_out = 0
         self._run = run
         self._open: dict[int, SmtpConnection] = {}
         self._failed: dict[int, MailboxError | CredentialsUnreadable] = {}
@@ -64,17 +68,21 @@ class Outlets:
         if integration_id in self._failed:
             raise self._failed[integration_id]
         connection = self._open.get(integration_id)
-        if connection is None or not connection.usable:
+        if connection is None or not connection.answers():
             try:
                 account = db.read(mailboxes.load_account, integration_id)
                 endpoint = smtp_endpoint(account, self._run.settings, self._run.vault)
                 connection = open_smtp(endpoint)
             except (MailboxError, CredentialsUnreadable) as error:
-                self._failed[integration_id] = error
-                log.error("integration=%d cannot send: %s", integration_id, error)
+                self.give_up(integration_id, error)
                 raise
             self._open[integration_id] = connection
         return connection
+
+    def give_up(self, integration_id: int, error: MailboxError | CredentialsUnreadable) -> None:
+        """Leave a mailbox alone for the rest of the run."""
+        self._failed[integration_id] = error
+        log.error("integration=%d cannot send: %s", integration_id, error)
 
     def close(self) -> None:
         for connection in self._open.values():
@@ -89,7 +97,10 @@ def send_due_followups(
     followup_id: int | None = None,
     limit: int | None = None,
 ) -> None:
-    """Look at every follow-up whose time has come; stop after `limit` reminders went out."""
+    """Look at every follow-up whose time has come; stop when `limit` reminders may have gone out.
+
+    One that went out without an answer counts: a server that swallows mails must not get them all.
+    """
     recover(run, report)
     outlets = Outlets(run)
     limit = run.settings.send_limit if limit is None else limit
@@ -104,7 +115,7 @@ def send_due_followups(
         for each in due:
             if run.stopping():
                 return
-            if report.counts.get("sent", 0) >= limit:
+            if outlets.gone_out >= limit:
                 log.info("limit=%d reached, the rest follows in the next run", limit)
                 return
             look_at(run, report, outlets, each)
@@ -163,7 +174,7 @@ def _tell(report: Report, followup_id: int, decision: Decision) -> None:
         log.info("followup=%d stopped reason=%s", followup_id, decision.reason)
     elif isinstance(decision, Hold):
         report.add("held")
-        log.warning("followup=%d held reason=%s", followup_id, decision.reason)
+        log.warning("followup=%d held reason=%s %s", followup_id, decision.reason, decision.detail)
     else:
         report.add("would_send")
         log.info("followup=%d would send step=%d", followup_id, decision.step)
@@ -171,31 +182,23 @@ def _tell(report: Report, followup_id: int, decision: Decision) -> None:
 
 def _deliver(run: Run, report: Report, outlets: Outlets, claimed: OutboxClaim) -> None:
     try:
-        connection = outlets.connection(claimed.integration_id)
+        reply = _speak(run, report, outlets, claimed)
+    except StoppedBeforeBody:
+        return
     except (MailboxError, CredentialsUnreadable) as error:
         report.fail("mailbox_down")
         again = run.now() + PAUSE_AFTER_FAULT
         db.write(settle.settle_mailbox_down, claimed, str(error), again)
-        return
-    sender = db.read(mailboxes.load_account, claimed.integration_id).email
-    try:
-        reply = connection.send(
-            sender=sender,
-            recipient=claimed.recipient,
-            raw=claimed.raw,
-            before_body=lambda: _before_body(run, report, claimed),
-            body_within=BODY_WITHIN_SECONDS,
-        )
-    except StoppedBeforeBody:
-        return
     except NotSent as error:
         _settle_refused(run, report, claimed, error)
     except SendUncertain as error:
+        outlets.gone_out += 1
         report.fail("uncertain")
         log.error("followup=%d step=%d uncertain: %s", claimed.followup_id, claimed.step, error)
         hours = run.settings.uncertain_hours
         db.write(settle.settle_uncertain, claimed, str(error), run.now(), hours)
     else:
+        outlets.gone_out += 1
         conversation_id = db.write(settle.settle_sent, claimed, run.now(), reply=reply)
         report.add("sent")
         log.info(
@@ -206,6 +209,23 @@ def _deliver(run: Run, report: Report, outlets: Outlets, claimed: OutboxClaim) -
             conversation_id,
             claimed.message_id,
         )
+
+
+def _speak(run: Run, report: Report, outlets: Outlets, claimed: OutboxClaim) -> str:
+    """The server's last words. Raises what SmtpConnection.send and Outlets.connection raise."""
+    connection = outlets.connection(claimed.integration_id)
+    sender = db.read(mailboxes.load_account, claimed.integration_id).email
+    try:
+        return connection.send(
+            sender=sender,
+            recipient=claimed.recipient,
+            raw=claimed.raw,
+            before_body=lambda: _before_body(run, report, claimed),
+            body_within=BODY_WITHIN_SECONDS,
+        )
+    except MailboxError as error:
+        outlets.give_up(claimed.integration_id, error)
+        raise
 
 
 def _before_body(run: Run, report: Report, claimed: OutboxClaim) -> None:
@@ -239,19 +259,24 @@ def show_due_followups(
     limit: int | None = None,
 ) -> None:
     """What a run would send, and why the rest would not go out. Writes nothing anywhere."""
+    limit = run.settings.send_limit if limit is None else limit
     due = db.read(
         followups.list_due,
         run.now(),
-        limit or run.settings.send_limit,
+        MOST_LOOKS,
         company_id=company_id,
         followup_id=followup_id,
     )
     for each in due:
+        if run.stopping() or report.counts.get("would_send", 0) >= limit:
+            return
         try:
-            situation = db.read(load_situation, each)
-            decision = db.read(decide_now, situation, run.now())
+            _tell(report, each, db.read(preview_followup, each, run.now()))
         except SettingsInvalid as error:
             report.fail("settings_invalid")
             log.error("followup=%d settings: %s", each, error)
-            continue
-        _tell(report, each, decision)
+        except Exception as error:  # one bad record must not stop the others
+            if isinstance(error, DBAPIError) and db.fault_of(error) is not None:
+                raise
+            report.fail("failed")
+            log.exception("followup=%d internal error", each)

@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from backend.app.errors import NotSent, RaceLost
-from backend.app.followups.claim import load_situation
+from backend.app.errors import NotSent, RaceLost, SettingsInvalid
 from backend.app.followups.policy import ReasonCode, next_look
+from backend.app.followups.situation import load_situation
 from backend.app.mail.message import Classification, MailKind
 from backend.app.mail.parse import parse_mail
 from backend.app.mail.subject import read_subject
 from backend.app.models import AutoState, HistoryStatus, OutboxState
-from backend.app.store import clients, conversations, followups, messages, outbox
+from backend.app.store import clients, conversations, followups, messages, outbox, tenants
 from backend.app.store.records import DueFollowup, OutboxClaim
 
 OWN_REMINDER = Classification(MailKind.OWN, "reminder")
@@ -36,8 +36,7 @@ def settle_sent(
     """
     followups.wait_for_lock(session, claimed.followup_id)
     sent_at = outbox.settle_sent(session, claimed, reply)
-    situation = load_situation(session, claimed.followup_id)
-    followup = situation.followup
+    followup = followups.load_followup(session, claimed.followup_id)
     conversation_id = _file_message(session, claimed, followup, sent_at)
     followups.record_history(
         session,
@@ -47,18 +46,28 @@ def settle_sent(
         at=sent_at,
         message=claimed.content,
         conversation_id=conversation_id,
-        by=by or situation.company.name,
+        by=by or tenants.load_company(session, followup.company_id).name,
     )
-    after = replace(situation.facts, steps_sent=claimed.step, last_step_at=sent_at)
     followups.record_step_sent(
         session,
         followup.id,
         step=claimed.step,
         at=sent_at,
         conversation_id=conversation_id,
-        next_action_at=next_look(after, situation.rules, now),
+        next_action_at=_next_look(session, claimed, sent_at, now),
     )
     return conversation_id
+
+
+def _next_look(
+    session: Session, claimed: OutboxClaim, sent_at: datetime, now: datetime
+) -> datetime:
+    try:
+        situation = load_situation(session, claimed.followup_id)
+    except SettingsInvalid:
+        return now  # what went out is settled all the same; the next run names the wrong key
+    after = replace(situation.facts, steps_sent=claimed.step, last_step_at=sent_at)
+    return next_look(after, situation.rules, now)
 
 
 def _file_message(
@@ -70,18 +79,20 @@ def _file_message(
     filed = messages.find_conversation_of(session, claimed.company_id, mail.fingerprint)
     if filed is not None:
         return filed
+    # As its copy in Sent would say it: in whole seconds, so that an answer or a bounce of the same
+    # second does not come before it.
+    said_at = mail.date or sent_at
     conversation_id = claimed.conversation_id
-    if conversation_id is None or not _append(session, conversation_id, sent_at):
-        conversation_id = conversations.find_or_open(
+    if conversation_id is None or not _append(session, conversation_id, said_at):
+        conversation_id = conversations.find_or_open_for_reminder(
             session,
             company_id=claimed.company_id,
-            thread_key=conversations.client_thread(followup.client_id),
             client_id=followup.client_id,
             subject=mail.subject,
             subject_key=read_subject(mail.subject).key,
             folder_id=None,
         )
-        _append(session, conversation_id, sent_at)
+        _append(session, conversation_id, said_at)
     inserted = messages.insert_message(
         session,
         mail,
@@ -91,7 +102,7 @@ def _file_message(
         conversation_id=conversation_id,
         placement="own_reminder",
         is_from_client=False,
-        sent_at=sent_at,
+        sent_at=said_at,
         arrived_at=sent_at,
     )
     if inserted is None:
@@ -215,6 +226,17 @@ def resend(session: Session, claimed: OutboxClaim, now: datetime, *, by: str) ->
         by=by,
     )
     followups.release(session, followup.id, now)
+    followups.look_again(session, followup.id, now, None)  # where nobody had been asked yet
+
+
+def accept_proof(session: Session, claimed: OutboxClaim, now: datetime) -> int:
+    """The inbox shows that it went out, however late. Returns the conversation's id.
+
+    Raises ClaimLost.
+    """
+    conversation_id = settle_sent(session, claimed, now, reply=None)
+    followups.release(session, claimed.followup_id, None)
+    return conversation_id
 
 
 def accept_as_sent(session: Session, claimed: OutboxClaim, now: datetime, *, by: str) -> int:

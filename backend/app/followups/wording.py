@@ -87,14 +87,18 @@ def render(type: FollowupType, step: int, language: str, context: WordingContext
     """
     if step < 1:
         raise ValueError(f"steps begin at 1, not {step}")
-    spoken = re.split("[-_]", language.casefold())[0]
-    if spoken not in _LOCALES:
-        spoken = DEFAULT_LANGUAGE
+    spoken = spoken_language(language)
     subject, body = _templates(spoken, type, min(step, LAST_TEMPLATE_STEP))
     return Wording(
         subject=_filled(subject, spoken, context, _SUBJECT_VALUE_CHARS),
         text=_filled(body, spoken, context, _BODY_VALUE_CHARS),
     )
+
+
+def spoken_language(language: str) -> str:
+    """Return the language of the templates that `render` takes for a tag or locale."""
+    spoken = re.split("[-_]", language.casefold())[0]
+    return spoken if spoken in _LOCALES else DEFAULT_LANGUAGE
 
 
 class _NamedUndefined(StrictUndefined):

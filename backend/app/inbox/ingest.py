@@ -23,7 +23,7 @@ from backend.app.mail.parse import parse_mail
 from backend.app.mail.subject import read_subject
 from backend.app.models import LedgerState
 from backend.app.store import clients, conversations, ledger, mailboxes, messages
-from backend.app.store.records import Checkpoint, Lease, Place, Reminder, StoredFile
+from backend.app.store.records import Checkpoint, Lease, Place, StoredFile
 
 SUBJECT_JOINS_WITHIN = timedelta(days=30)
 MAX_REFERENCES = 32
@@ -81,6 +81,17 @@ def held_date(date: datetime | None, arrived_at: datetime) -> datetime:
     if date is None or date < EARLIEST_DATE:
         return arrived_at
     return min(date, arrived_at)
+
+
+def held_arrival(internal_date: datetime | None, now: datetime) -> datetime:
+    """INTERNALDATE, but never in the future and never absurdly old: `now` then, or without one.
+
+    APPEND lets anybody with the mailbox's password choose it (RFC 3501, 6.3.11), and a
+    conversation's last_message_at never goes back.
+    """
+    if internal_date is None or internal_date < EARLIEST_DATE:
+        return now
+    return min(internal_date, now)
 
 
 def ingest(
@@ -216,29 +227,33 @@ def _open_conversation(
     session: Session, intake: Intake, item: PreparedMail, placement: Placement
 ) -> int:
     subject = item.mail.subject
-    client_id = _client_of(session, intake, item, placement.reminder)
+    subject_key = read_subject(subject).key
+    folder_id = intake.drawers[choose_drawer(item.classification.kind).slug]
+    if placement.reminder is not None:
+        clients.lock_client(session, placement.reminder.client_id)
+        return conversations.find_or_open_for_reminder(
+            session,
+            company_id=intake.company_id,
+            client_id=placement.reminder.client_id,
+            subject=subject,
+            subject_key=subject_key,
+            folder_id=folder_id,
+        )
+    client_id = _client_of(session, intake, item)
     if client_id is not None:
         clients.lock_client(session, client_id)
-    if placement.reminder is not None:
-        thread_key = conversations.client_thread(placement.reminder.client_id)
-    else:
-        thread_key = conversations.mail_thread(item.mail.fingerprint)
     return conversations.find_or_open(
         session,
         company_id=intake.company_id,
-        thread_key=thread_key,
+        thread_key=conversations.mail_thread(item.mail.fingerprint),
         client_id=client_id,
         subject=subject,
-        subject_key=read_subject(subject).key,
-        folder_id=intake.drawers[choose_drawer(item.classification.kind).slug],
+        subject_key=subject_key,
+        folder_id=folder_id,
     )
 
 
-def _client_of(
-    session: Session, intake: Intake, item: PreparedMail, reminder: Reminder | None
-) -> int | None:
-    if reminder is not None:
-        return reminder.client_id
+def _client_of(session: Session, intake: Intake, item: PreparedMail) -> int | None:
     kind = item.classification.kind
     party = _client_address(intake, item, kind is MailKind.OWN)
     if party is None:

@@ -64,7 +64,10 @@ def find_auto_reply(mail: ParsedMail) -> str | None:
         return "delivered-to"
     if answers_by_subject(mail):
         return "subject"
-    return "exchange-rule" if _is_exchange_rule(mail) else None
+    if _is_exchange_rule(mail):
+        return "exchange-rule"
+    # RFC 5321 (4.5.5): only notifications have an empty reverse-path; no person's mail has.
+    return "null-sender" if mail.header("return-path").strip() == "<>" else None
 
 
 def answers_by_subject(mail: ParsedMail) -> bool:

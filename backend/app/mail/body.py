@@ -238,7 +238,7 @@ def make_readable(reading: Reading, segments: Iterable[Segment]) -> Readable:
             if _says_nothing_new(text, texts):
                 text = ""
         if html:
-            htmls.append(html)
+            htmls.append(html.strip())
         if mark is not None and marked_from is None:
             marked_from = length + mark
         if text.strip():

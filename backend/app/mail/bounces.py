@@ -29,12 +29,17 @@ _LONGEST_LOOK = 20_000
 _HEAD = 6_000  # reasons stand at the top; what is below is the returned mail
 _STATUS = re.compile(r"(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?![\d.])")
 _REPLY = re.compile(
-    r"(?<![\d.,:/-])(4(?:2[126]|5\d|7[12])|5(?:0[0-4]|[1257]\d|41|30))[ -]+(?:#?[45]\.\d{1,3}\.\d{1,3}|[A-Za-z<\[(\"'#-])"
+    r"(?<![\d.,:/-])(4(?:2[126]|5\d|7[12])|5(?:0[0-4]|[1257]\d|41|30))[ -]+"
+    r"(?:#?[45]\.\d{1,3}\.\d{1,3}|[A-Za-z<\[(\"'#-])"
 )
 _DIAGNOSTIC_TYPE = re.compile(r"^\s*(?:smtp|x-[\w-]+)\s*;\s*", re.IGNORECASE)
+# Headers of a returned mail, quoted in the text. Systems also list To and Subject of the mail
+# they write about, so one field that only mail programs write has to stand among them.
 _HEADER_BLOCK = re.compile(
-    r"^(?:> ?|\t| {1,8})?(?:Received|Return-Path|Message-ID|MIME-Version|From|To|Subject|Date"
-    r"|X-[\w-]+):[^\n]*\n(?:(?:> ?|\t| {1,8})?(?:[ \t]+[^\n]*|[A-Za-z][\w-]+:[^\n]*)\n){2}",
+    r"^[> \t]{0,8}(?:Received|Return-Path|Message-ID|MIME-Version|DKIM-Signature|From|To|Date"
+    r"|Subject|Reply-To|X-[\w-]+):[^\n]*\n"
+    r"(?:[> \t]{0,8}(?:[ \t]+[^\n]*|[A-Za-z][\w-]+:[^\n]*)\n){0,30}?"
+    r"[> \t]{0,8}(?:Received|Message-ID|MIME-Version|Content-Type|Return-Path):",
     re.MULTILINE | re.IGNORECASE,
 )
 _ADDRESS = re.compile(r"(?<![\w.+=/-])[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
@@ -91,7 +96,7 @@ def _weigh(mail: ParsedMail) -> tuple[str, str, str] | None:
     words = bool(FAILURE.search(head))
     code = bool(_STATUS.search(head) or _REPLY.search(head))
     original = attached or bool(quoted)
-    if daemon and (subject or words or (code and original)):
+    if daemon and (subject or words or original or code):
         return "mailer-daemon", head, quoted
     if null_sender and (subject or words) and subject + words + code + original >= 2:
         return "null-sender", head, quoted

@@ -164,6 +164,10 @@ def _guess(data: bytes, problem: str, *, noted: bool) -> tuple[str, str | None]:
     text = _strict(data, "utf-8")
     if text is not None:
         return text, f"{problem}, read as utf-8" if noted else None
+    text = data.decode("utf-8", "replace")
+    broken = text.count("\ufffd")
+    if broken * 10 <= sum(1 for character in text[:_GUESS_SAMPLE] if character > "\x7f"):
+        return text, f"{problem}, read as utf-8 with {broken} broken characters"
     codec = "cp1252" if _looks_western(data[:_GUESS_SAMPLE]) else _best_guess(data)
     return data.decode(codec, "replace"), f"{problem}, read as {codec}"
 

@@ -72,6 +72,23 @@ def compose(mail: OutgoingMail) -> bytes:
     return head + b"\r\n" + _body(mail)
 
 
+def is_writable(email: str) -> bool:
+    """Say whether `compose` takes this address."""
+    try:
+        _mailbox("recipient", Address(email))
+    except ValueError:
+        return False
+    return True
+
+
+def ascii_domain(domain: str) -> str:
+    """Return the form that mail carries: A-labels for national letters (RFC 5890).
+
+    :raises ValueError: no domain can be written so
+    """
+    return domain if domain.isascii() else domain.encode("idna").decode("ascii")
+
+
 def _plain(field: str, value: str) -> str:
     """The value, known to stay within its header."""
     if _CONTROL.search(value):
@@ -87,7 +104,7 @@ def _mailbox(field: str, address: Address) -> str:
     email = _plain(field, address.email)
     local, _, domain = email.rpartition("@")
     try:
-        domain = domain.encode("idna").decode("ascii") if not domain.isascii() else domain
+        domain = ascii_domain(domain)
     except UnicodeError:
         raise ValueError(f"{field}: no domain: {domain[:100]!r}") from None
     if not _LOCAL.fullmatch(local) or not _DOMAIN.fullmatch(domain):

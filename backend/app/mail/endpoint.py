@@ -6,6 +6,7 @@ import ipaddress
 import socket
 import ssl
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from backend.app.errors import MailboxMisconfigured, NetworkFault
@@ -34,14 +35,20 @@ class Endpoint:
 
 def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
     """Verifies the certificate and the host name, always. Raises MailboxMisconfigured."""
+    try:
+        return _verifying_context(endpoint.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise MailboxMisconfigured(
+            f"TLS_CA_FILE {endpoint.ca_file} cannot be used: {error}"
+        ) from error
+
+
+@lru_cache(maxsize=8)
+def _verifying_context(ca_file: Path | None) -> ssl.SSLContext:
+    # Reading the system's authorities takes longer than all the rest of an idle visit.
     context = ssl.create_default_context()
-    if endpoint.ca_file is not None:
-        try:
-            context.load_verify_locations(endpoint.ca_file)
-        except (OSError, ssl.SSLError) as error:
-            raise MailboxMisconfigured(
-                f"TLS_CA_FILE {endpoint.ca_file} cannot be used: {error}"
-            ) from error
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
     return context
 
 

@@ -8,7 +8,7 @@ def unflow(text: str, *, delsp: bool = False) -> str:
 
     :param delsp: the DelSp=yes parameter: the space at a soft break is not part of the text
     """
-    out: list[str] = []
+    paragraphs: list[list[str]] = []
     flowing: int | None = None  # the quote depth of the paragraph that goes on
     for line in text.split("\n"):
         depth = len(line) - len(line.lstrip(">"))
@@ -17,8 +17,8 @@ def unflow(text: str, *, delsp: bool = False) -> str:
         if soft and delsp:
             content = content[:-1]
         if flowing == depth and content != "-- ":
-            out[-1] += content
+            paragraphs[-1].append(content)
         else:
-            out.append(">" * depth + " " * bool(depth) + content)
+            paragraphs.append([">" * depth + " " * bool(depth) + content])
         flowing = depth if soft else None
-    return "\n".join(out)
+    return "\n".join("".join(pieces) for pieces in paragraphs)

@@ -12,9 +12,9 @@ from backend.app.mail.words import decode_words
 Fields = list[tuple[str, bytes]]
 
 # A field with its folded lines. Space before the colon is forbidden and met (RFC 5322, 4.5.8).
-_FIELD = re.compile(rb"([!-9;-~]{1,200})[ \t]*:((?:[^\n]|\n[ \t])*)\n?")
+_FIELD = re.compile(rb"([!-9;-~]{1,200})[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)\n?")
 _LINE = re.compile(rb"[^\n]*\n?")
-_BLANK = re.compile(rb"\r?\n[ \t]*\r?\n")
+_BLANK = re.compile(rb"\n\r?\n")
 _UNFOLD = re.compile(rb"[\r\n]+")
 # Kept whatever the number of headers before them, so that a mail's identity is the same when
 # a server is asked for these fields alone.

@@ -23,7 +23,7 @@ class Limits:
 
     headers: int = 1_000
     header_chars: int = 4_000
-    header_bytes: int = 1_000_000
+    header_bytes: int = 4_000_000
     parts: int = 1_000
     depth: int = 20
     decoded_bytes: int = 64_000_000

@@ -43,6 +43,7 @@ QUOTE_IDS = frozenset(
 # nh3 takes time with the square of the nesting (300,000 open tags: minutes). Real newsletters
 # nest some 50 tables deep.
 _DEEPEST = 200
+_MOST_ATTRIBUTES = 2_000  # the time for one tag grows with the square of its attributes
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)([^>]*)>?")
 # Closed by what follows, or never (HTML Standard, 13.1.2.4 and 13.1.2): their end tags lack.
 # fmt: off
@@ -56,7 +57,7 @@ _UNNESTED = frozenset(
 # fmt: on
 
 _NODE = re.compile(r'<!--.*?-->|<(/?)([a-zA-Z][a-zA-Z0-9]*)((?:"[^"]*"|[^">])*)>', re.DOTALL)
-_INVISIBLE_ELEMENT = re.compile(r"<(script|style)\b[^>]*>.*?</\1", re.DOTALL | re.IGNORECASE)
+_INVISIBLE_ELEMENT = re.compile(r"<(script|style)\b", re.IGNORECASE)
 # fmt: off
 _BLOCKS = frozenset(
     (
@@ -80,13 +81,15 @@ _QUOTE_MARK = re.compile(r'(?:class|id)="([^"]{1,300})"')
 
 
 def too_deep(html: str) -> bool:
-    """Whether open tags nest deeper than any real mail's, counted without a parser."""
-    if html.count("<") <= _DEEPEST:
+    """Whether tags nest deeper, or one is larger, than any real mail's; no parser is asked."""
+    if html.count("<") <= _DEEPEST and len(html) <= _MOST_ATTRIBUTES:
         return False
     open_tags: dict[str, int] = {}
     depth = 0
     for match in _TAG.finditer(html):
         name = match[2].lower()
+        if len(match[3]) > _MOST_ATTRIBUTES and len(match[3].split()) > _MOST_ATTRIBUTES:
+            return True
         if name in _UNNESTED:
             continue
         if not match[1]:
@@ -241,6 +244,19 @@ def _finish(writer: _Writer) -> tuple[str, int | None]:
 
 def strip_tags(html: str) -> str:
     """The text of HTML that is too large or too deep for the sanitiser: tags cut, no layout."""
-    html = _INVISIBLE_ELEMENT.sub(" ", html)
-    text = entities.unescape(_TAG.sub("\n", html))
-    return _MANY_BREAKS.sub("\n\n", re.sub(r"[ \t\n]*\n[ \t\n]*", "\n", text)).strip()
+    text = entities.unescape(_TAG.sub("\n", _without_scripts(html)))
+    lines = (line.strip() for line in text.split("\n"))
+    return "\n".join(line for line in lines if line)
+
+
+def _without_scripts(html: str) -> str:
+    kept: list[str] = []
+    at = 0
+    lowered = html.lower()
+    while (match := _INVISIBLE_ELEMENT.search(html, at)) is not None:
+        kept.append(html[at : match.start()])
+        at = lowered.find(f"</{match[1].lower()}", match.end())
+        if at < 0:  # never closed: browsers show nothing of what follows
+            return "".join(kept)
+    kept.append(html[at:])
+    return "".join(kept)

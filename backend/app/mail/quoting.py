@@ -15,6 +15,7 @@ _ATTRIBUTION_END = re.compile(
     r"|napsal)\b[^:]{0,200}:\s*$|(?:wrote|écrit|schrieb)\s*:?\s*$",
     re.IGNORECASE,
 )
+_MOST_LOOKS = 2_000  # a mail of nothing but beginnings of quotes is kept as it is
 # Every line that can begin a quote begins with one of these; all others are kept unseen.
 _SUSPECT = re.compile(
     r"[>#_-]|\s*[-_#*]|\s*(?:on|le|am|il|el|op|em|den|dne|w dniu|from|de|von|da|van|från|fra|od"
@@ -65,18 +66,20 @@ def split_reply(text: str, marked_from: int | None = None) -> str:
 def _drop_quotes(lines: list[str]) -> str:
     kept: list[str] = []
     at = 0
+    looks = 0
     while at < len(lines):
         line = lines[at]
+        if line.startswith(">"):
+            at += 1
+            continue
         if not _SUSPECT.match(line):
             kept.append(line)
             at += 1
             continue
-        if _FORWARD.fullmatch(line):
+        looks += 1
+        if _FORWARD.fullmatch(line) or looks > _MOST_LOOKS:
             kept.extend(lines[at:])
             break
-        if line.startswith(">"):
-            at += 1
-            continue
         length = _attribution_length(lines, at)
         if length:
             at += length

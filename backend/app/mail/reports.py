@@ -25,10 +25,10 @@ _QUOTED += ("message/rfc822-headers", "message/global-headers", "text/rfc822")
 # `deliverable` is what a mail system answers that was asked to verify an address.
 _SUCCESS = {"delivered", "relayed", "expanded", "deliverable"}
 _FIELD = re.compile(
-    r"^([A-Za-z][A-Za-z0-9-]{1,60}):[ \t]*((?:[^\n]|\n[ \t]+(?=\S))*)", re.MULTILINE
+    r"^([A-Za-z][A-Za-z0-9-]{1,60}):[ \t]*([^\n]*(?:\n[ \t]+[^\s][^\n]*)*)", re.MULTILINE
 )
 _MESSAGE_ID = re.compile(r"^(?:Original-)?Message-ID:\s*(<[^>]{3,2000}>|\S{3,2000})", re.I | re.M)
-_TO = re.compile(r"^To:\s*((?:[^\n]|\n[ \t])*)", re.I | re.M)
+_TO = re.compile(r"^To:\s*([^\n]*(?:\n[ \t][^\n]*)*)", re.I | re.M)
 
 ReportKind = Literal["feedback", "disposition", "delivered", "delivery"]
 Group = dict[str, str]

@@ -1,6 +1,6 @@
 """The network edge towards SMTP (RFC 5321): one mail, one recipient, and exactly what is known.
 
-connect, MAIL, RCPT, DATA    nothing can have gone out          -> NotSent
+connect, MAIL, RCPT, DATA    nothing can have gone out          -> NotSent (or MailboxError)
 before_body()                the caller commits 'sending'
 the body, without its end    the server must drop a cut-off mail -> NotSent
 the final dot                from here on nobody knows           -> SendUncertain
@@ -13,6 +13,7 @@ import contextlib
 import re
 import smtplib
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 
 from backend.app.errors import (
@@ -56,7 +57,7 @@ class SmtpConnection:
         before_body runs when the server has accepted everything but the body; what it raises
         ends the attempt with nothing sent, and passes through. body_within: seconds that may
         pass between its return and the body; a process that was frozen meanwhile must not send.
-        Raises NotSent or SendUncertain.
+        Raises NotSent, SendUncertain, or ServerFault when this mailbox may not send at all.
         """
         try:
             self._envelope(sender, recipient)
@@ -73,7 +74,7 @@ class SmtpConnection:
 
     def _envelope(self, sender: str, recipient: str) -> None:
         with self._nothing_sent():
-            self._expect(250, self._client.mail(_ascii(sender)))
+            self._expect_sender(self._client.mail(_ascii(sender)))
             self._expect(250, self._client.rcpt(_ascii(recipient)))
             self._expect(354, self._client.docmd("DATA"))
 
@@ -88,16 +89,20 @@ class SmtpConnection:
         try:
             self._client.send(END_OF_DATA)
             code, words = self._client.getreply()
-        except TimeoutError as error:
-            raise SendUncertain(str(network_fault(self._endpoint, error))) from error
         except (OSError, smtplib.SMTPException) as error:
-            raise SendUncertain(
-                f"{self._endpoint} went away after the whole mail: {_words(error)}"
-            ) from error
+            raise SendUncertain(f"after the whole mail: {self._cause(error)}") from error
         if code // 100 not in (2, 4, 5):
             raise SendUncertain(f"{self._endpoint} answered what SMTP does not allow: {code}")
         self._expect(250, (code, words))
         return _text(words)
+
+    def _expect_sender(self, reply: tuple[int, bytes]) -> None:
+        # Refused for good at MAIL is the sender, whoever the recipient: sign-in is wanted, or the
+        # address is not this account's. No reminder is to blame for it.
+        code, words = reply
+        if code // 100 == 5:
+            raise ServerFault(f"{self._endpoint} refused the sender: {code} {_text(words)}")
+        self._expect(250, reply)
 
     def _expect(self, wanted: int, reply: tuple[int, bytes]) -> None:
         code, words = reply
@@ -111,12 +116,24 @@ class SmtpConnection:
             yield
         except (OSError, smtplib.SMTPException) as error:
             self._abandon()
-            cause = (
-                str(network_fault(self._endpoint, error))
-                if isinstance(error, OSError) and not isinstance(error, smtplib.SMTPException)
-                else f"{self._endpoint} went away: {_words(error)}"
-            )
-            raise NotSent(cause, permanent=False) from error
+            raise NotSent(self._cause(error), permanent=False) from error
+
+    def _cause(self, error: OSError | smtplib.SMTPException) -> str:
+        fault = _socket_fault(error)
+        if fault is not None:
+            return str(network_fault(self._endpoint, fault))
+        return f"{self._endpoint} went away: {_text(str(error))}"
+
+    def answers(self) -> bool:
+        """Whether the server is still there; many close a connection that was idle."""
+        if self.usable:
+            try:
+                code, _ = self._client.noop()
+            except (OSError, smtplib.SMTPException):
+                code = 0
+            if code // 100 != 2:
+                self._abandon()
+        return self.usable
 
     def _recover(self, refused: NotSent) -> None:
         """After a refusal the connection is good again, unless the server said 421."""
@@ -153,7 +170,7 @@ def open_smtp(endpoint: Endpoint) -> SmtpConnection:
     try:
         client = _connect(endpoint)
         if endpoint.username:
-            client.login(endpoint.username, endpoint.password)
+            _sign_in(client, endpoint)
         return SmtpConnection(client, endpoint)
     except (OSError, smtplib.SMTPException) as error:
         if client is not None:
@@ -162,14 +179,16 @@ def open_smtp(endpoint: Endpoint) -> SmtpConnection:
 
 
 def _connect(endpoint: Endpoint) -> smtplib.SMTP:
+    client: smtplib.SMTP
     if endpoint.security == "tls":
-        return smtplib.SMTP_SSL(
+        client = smtplib.SMTP_SSL(
             endpoint.host,
             endpoint.port,
             timeout=endpoint.timeout,
             context=tls_context(endpoint),
         )
-    client = smtplib.SMTP(endpoint.host, endpoint.port, timeout=endpoint.timeout)
+    else:
+        client = smtplib.SMTP(endpoint.host, endpoint.port, timeout=endpoint.timeout)
     try:
         if endpoint.security == "starttls":
             client.starttls(context=tls_context(endpoint))
@@ -178,6 +197,30 @@ def _connect(endpoint: Endpoint) -> smtplib.SMTP:
         client.close()
         raise
     return client
+
+
+def _sign_in(client: smtplib.SMTP, endpoint: Endpoint) -> None:
+    if (endpoint.username + endpoint.password).isascii():
+        client.login(endpoint.username, endpoint.password)
+        return
+    # smtplib writes ASCII alone; a password may hold any letter, in UTF-8 (RFC 4616).
+    client.ehlo_or_helo_if_needed()
+    if "PLAIN" not in client.esmtp_features.get("auth", "").upper().split():
+        raise smtplib.SMTPNotSupportedError(
+            "without AUTH PLAIN a user name or password must be in ASCII"
+        )
+    token = b64encode(f"\0{endpoint.username}\0{endpoint.password}".encode()).decode()
+    code, words = client.docmd("AUTH", f"PLAIN {token}")
+    if code != 235:
+        raise smtplib.SMTPAuthenticationError(code, words)
+
+
+def _socket_fault(error: OSError | smtplib.SMTPException) -> OSError | None:
+    """The socket's own error: smtplib puts SMTPServerDisconnected before it, a time-out's too."""
+    if isinstance(error, smtplib.SMTPServerDisconnected):
+        context = error.__context__
+        return context if isinstance(context, OSError) else None
+    return None if isinstance(error, smtplib.SMTPException) else error
 
 
 def _fault(endpoint: Endpoint, error: OSError | smtplib.SMTPException) -> MailboxError:
@@ -189,11 +232,12 @@ def _fault(endpoint: Endpoint, error: OSError | smtplib.SMTPException) -> Mailbo
         if isinstance(error, smtplib.SMTPAuthenticationError):
             return CredentialsRefused(f"{endpoint} refused the user name or password: {words}")
         return ServerFault(f"{endpoint} answered: {words}")
+    fault = _socket_fault(error)
+    if fault is not None:
+        return network_fault(endpoint, fault)
     if isinstance(error, smtplib.SMTPServerDisconnected):
-        return NetworkFault(f"no connection with {endpoint}: {error}")
-    if isinstance(error, smtplib.SMTPException):
-        return ServerFault(f"{endpoint}: {error}")
-    return network_fault(endpoint, error)
+        return NetworkFault(f"no connection with {endpoint}: {_text(str(error))}")
+    return ServerFault(f"{endpoint}: {_text(str(error))}")
 
 
 def _ascii(address: str) -> str:
@@ -217,9 +261,6 @@ def _dot_stuffed(raw: bytes) -> bytes:
 
 
 def _text(words: bytes | str) -> str:
+    """One bounded line; PostgreSQL keeps no NUL, and a terminal obeys an escape."""
     text = words.decode("utf-8", "replace") if isinstance(words, bytes) else words
-    return " ".join(text.split())[:300]
-
-
-def _words(error: Exception) -> str:
-    return _text(str(error))
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:300]

@@ -7,6 +7,7 @@ import re
 
 from backend.app.mail.words import decode_base64
 
+_WORDS = re.compile(rb"[A-Za-z] {1,3}[A-Za-z]")
 _UU_BEGIN = re.compile(r"^begin [0-7]{3,4} ([^\n]{1,200})\n(?=[!-`])", re.MULTILINE)
 _UU_END = re.compile(r"^(?:`|\s*)\n?end[ \t]*$", re.MULTILINE)
 _MOST_UU_FILES = 20
@@ -20,7 +21,8 @@ def decode_transfer(data: bytes, encoding: str) -> bytes:
     """
     encoding = encoding.split(";")[0].strip(" \t\"'").lower()
     if encoding == "base64":
-        return decode_base64(data)
+        # Plain text under a false label: encoded lines have no words in them.
+        return data if _WORDS.search(data, 0, 1_000) else decode_base64(data)
     if encoding == "quoted-printable":
         return binascii.a2b_qp(data)
     if encoding in ("x-uuencode", "uuencode", "x-uue", "uue"):

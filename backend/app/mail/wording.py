@@ -118,7 +118,8 @@ FAILURE = _any(
 LASTING = _any(
     r"(?:user|recipient|mailbox|address|account) (?:is )?(?:unknown|not found|inactive|disabled)",
     r"(?:unknown|no such|invalid|unrouteable) (?:user|recipient|mailbox|address|account|domain)",
-    r"does(?: not|n't) exist|NXDOMAIN|(?:host|domain)(?: or domain)?(?: name)? (?:not found|unknown)",
+    r"does(?: not|n't) exist|NXDOMAIN|(?:host|domain)(?: or domain)?(?: name)?"
+    r" (?:not found|unknown)",
     r"(?:adresse|destinataire|utilisateur|compte) (?:inconnue?|inexistante?)|empfänger unbekannt",
 )
 # A failure that time may cure (mailbox full, greylisting, congestion, a delay).

@@ -26,18 +26,13 @@ def decode_header(raw: bytes, charset: str = "") -> str:
 
 
 def decode_words(text: str) -> str:
-    """Decode each encoded word of a text; what is none stays as it is.
+    """Decode each encoded word of a text, once; what is none stays as it is.
 
-    A word that decodes to encoded words is decoded once more: some senders encode twice.
+    Some senders encode twice. Theirs is shown as it came, since decoding twice would change the
+    subject of whoever writes about encoded words.
     """
-    for _ in range(2):
-        if "=?" not in text:
-            break
-        text = _decode_once(text)
-    return text
-
-
-def _decode_once(text: str) -> str:
+    if "=?" not in text:
+        return text
     out: list[str] = []
     pending: tuple[str, bytes] | None = None  # adjacent words of one charset, still in bytes
     at = 0

@@ -89,6 +89,7 @@ class Followup(Base):
 class OutboxMail(Base):
     """One reminder step on its way out: rendered, with its Message-ID, before SMTP is spoken to.
 
+    client_id      the follow-up's, so that the sync script need not read follow-ups
     recipient_key  normalised; the client's address when it was claimed
     token          grows with each claim; a worker whose token is older must not send
     sending_at     since when the body may be out
@@ -100,6 +101,7 @@ class OutboxMail(Base):
         sa.UniqueConstraint("followup_id", "step"),
         sa.UniqueConstraint("message_id"),
         same_company("followups", "followup_id"),
+        same_company("clients", "client_id"),
         same_company("conversations", "conversation_id"),
         same_company("inbox_integrations", "integration_id"),
         one_of("state", "state", OutboxState),
@@ -121,6 +123,7 @@ class OutboxMail(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     company_id: Mapped[int]
     followup_id: Mapped[int]
+    client_id: Mapped[int]
     step: Mapped[int]
     integration_id: Mapped[int]
     conversation_id: Mapped[int | None]

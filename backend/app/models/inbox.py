@@ -86,6 +86,7 @@ class InboxMessage(Base):
         sa.UniqueConstraint("company_id", "fingerprint"),
         sa.UniqueConstraint("company_id", "id"),
         same_company("conversations", "conversation_id"),
+        same_company("inbox_integrations", "integration_id"),
         one_of("kind", "kind", MailKind),
         sa.Index("ix_inbox_messages_external_id", "company_id", "external_id"),
         sa.Index("ix_inbox_messages_about", "company_id", "about_external_id"),
@@ -97,7 +98,7 @@ class InboxMessage(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     company_id: Mapped[int] = mapped_column(sa.ForeignKey("companies.id"))
     conversation_id: Mapped[int]
-    integration_id: Mapped[int | None] = mapped_column(sa.ForeignKey("inbox_integrations.id"))
+    integration_id: Mapped[int | None]
     source: Mapped[str] = mapped_column(sa.String(20), server_default="email")
     external_id: Mapped[str] = mapped_column(sa.String(320))
     fingerprint: Mapped[str] = mapped_column(sa.String(64))

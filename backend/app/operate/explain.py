@@ -8,9 +8,9 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from backend.app.errors import SettingsInvalid
-from backend.app.followups.claim import decide_now, load_situation
 from backend.app.followups.policy import Send, Wait
 from backend.app.followups.reasons import ReasonCode
+from backend.app.followups.situation import decide_now, load_situation
 from backend.app.models import AutoState
 from backend.app.operate.followup_actions import BY_PERSON
 from backend.app.store import admin_followups

@@ -18,16 +18,12 @@ _EMAIL = re.compile(r"[^\s@<>(),;:\"\[\]\\]+@[^\s@<>(),;:\"\[\]\\.]+(\.[^\s@<>()
 _SHOWN_CHARS = 40
 # numeric(12, 2)
 _TOO_MUCH = Decimal(10) ** 10
-# A whole part, bare or in groups of three, then one or two decimals: 1234.5, 1 234,50, 1'234.50
-_SPACED = re.compile(
-    r"(?P<whole>[0-9]+|[0-9]{1,3}(?:[ '’][0-9]{3})+)(?:[.,](?P<cents>[0-9]{1,2}))?"
+# 1234.5, 1 234,50, 1'234.50, 1.234,50, 1,234.50, 1.234.567
+_AMOUNT = re.compile(
+    r"(?P<whole>[0-9]+|[0-9]{1,3}(?P<gap>[ '’.,])[0-9]{3}(?:(?P=gap)[0-9]{3})*)"
+    r"(?:(?P<point>[.,])(?P<cents>[0-9]{1,2}))?"
 )
-# Both marks, so that each one's part is plain: 1.234,50 and 1,234.50; or a mark that comes twice.
-_MARKED = re.compile(
-    r"(?P<whole>[0-9]{1,3}(?:\.[0-9]{3})+),(?P<cents>[0-9]{1,2})"
-    r"|(?P<whole2>[0-9]{1,3}(?:,[0-9]{3})+)\.(?P<cents2>[0-9]{1,2})"
-    r"|(?P<whole3>[0-9]{1,3}(?P<mark>[.,])[0-9]{3}(?:(?P=mark)[0-9]{3})+)"
-)
+_LONGEST_AMOUNT = 30
 _ISO_DATE = re.compile(r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})")
 _FRENCH_DATE = re.compile(r"(?P<day>[0-9]{1,2})/(?P<month>[0-9]{1,2})/(?P<year>[0-9]{4})")
 
@@ -79,17 +75,21 @@ def parse_amount(text: str) -> Decimal:
     """
     # A no-break space, wide or narrow, is what French spreadsheets put between thousands.
     bare = " ".join(text.replace("€", " ").split())
-    found = _SPACED.fullmatch(bare) or _MARKED.fullmatch(bare)
-    if found is None:
-        hint = "; leave out the mark between thousands" if re.search(r"[.,][0-9]{3}$", bare) else ""
-        raise BadInput(f"{_shown(text)} is not an amount such as 1234,50{hint}")
-    parts = found.groupdict()
-    whole = parts["whole"] or parts.get("whole2") or parts.get("whole3") or ""
-    cents = parts["cents"] or parts.get("cents2") or "0"
-    amount = Decimal(f"{re.sub('[^0-9]', '', whole)}.{cents}").quantize(Decimal("0.01"))
+    found = _AMOUNT.fullmatch(bare) if len(bare) <= _LONGEST_AMOUNT else None
+    if found is None or _is_ambiguous(found):
+        raise BadInput(f"{_shown(text)} is not an amount such as 1234,50")
+    whole = re.sub(r"[^0-9]", "", found["whole"])
+    amount = Decimal(f"{whole}.{found['cents'] or '0'}").quantize(Decimal("0.01"))
     if not 0 < amount < _TOO_MUCH:
         raise BadInput(f"{_shown(text)} must be more than 0 and less than {_TOO_MUCH:,}")
     return amount
+
+
+def _is_ambiguous(amount: re.Match[str]) -> bool:
+    gap = amount["gap"]
+    if gap not in (".", ","):
+        return False
+    return gap == amount["point"] or (amount["point"] is None and amount["whole"].count(gap) == 1)
 
 
 def parse_due_date(text: str) -> date:

@@ -10,19 +10,28 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from backend.app.errors import Refused
+from backend.app.mail.message import Address
 from backend.app.models import AutoState, HistoryStatus, OutboxState
 from backend.app.store import admin_followups, admin_tenants, followups
 from backend.app.store.admin_records import FollowupRow, NewFollowup
+from backend.app.store.clients import find_or_create_client
 
 BY_PERSON = "by_person"  # auto_reason of what somebody stopped by hand
 
 
 def add_followup(
-    session: Session, company_id: int, client_id: int, new: NewFollowup, now: datetime
+    session: Session, company_id: int, client: int | Address, new: NewFollowup, now: datetime
 ) -> int:
-    """Raises Refused: no such company or client, or the same follow-up is there already."""
+    """client: an id, or an address, whose client is made if there is none.
+
+    Raises Refused: no such company or client, or the same follow-up is there already.
+    """
     admin_tenants.lock_company(session, company_id)
-    admin_followups.require_client(session, company_id, client_id)
+    if isinstance(client, int):
+        client_id = client
+        admin_followups.require_client(session, company_id, client_id)
+    else:
+        client_id = find_or_create_client(session, company_id, client)
     same = admin_followups.find_same(session, company_id, client_id, new)
     if same is not None:
         raise Refused(f"it is there already, as follow-up {same}")

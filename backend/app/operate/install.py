@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 from backend.app import db
 from backend.app.config import ROOT, Settings, load_settings
 from backend.app.credentials import Vault, new_key
-from backend.app.errors import ConfigurationError, DatabaseUnreachable
+from backend.app.errors import ConfigurationError
 
 KEYS = "CREDENTIALS_KEYS"
 LOGS = ROOT / "backend" / "logs"
@@ -110,14 +110,12 @@ def make_directory(directory: Path) -> str:
 
 
 def make_schema(settings: Settings) -> str:
-    """Bring the database to this version. Raises DatabaseUnreachable."""
+    """Bring the database to this version. Raises DatabaseUnreachable and ConfigurationError."""
     try:
         db.open_database(settings).dispose()
         return f"database: is at this version ({db.head_revision()})"
-    except DatabaseUnreachable as error:
-        if error.__cause__ is not None:  # it does not answer; otherwise its version is the matter
-            raise
-    _migrate(settings.database_url)
+    except ConfigurationError:  # a migration is missing; a wrong URL is told again below
+        _migrate(settings.database_url)
     db.open_database(settings).dispose()
     return f"database: brought to this version ({db.head_revision()})"
 
@@ -128,6 +126,6 @@ def _migrate(url: str) -> None:
     try:
         db.upgrade(url)
     except CommandError as error:
-        raise DatabaseUnreachable(
+        raise ConfigurationError(
             f"the schema cannot be brought to this version: {error}"
         ) from error

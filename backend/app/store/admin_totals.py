@@ -36,7 +36,7 @@ def count_ledger(session: Session, company_id: int | None) -> dict[str, int]:
         query = query.join(
             InboxIntegration, InboxIntegration.id == LedgerEntry.integration_id
         ).where(InboxIntegration.company_id == company_id)
-    return dict(session.execute(query).tuples().all())
+    return dict(session.execute(query).all())
 
 
 def count_quarantine(session: Session, company_id: int | None) -> int:
@@ -63,4 +63,4 @@ def count_outbox(session: Session, company_id: int | None) -> dict[str, int]:
     query = sa.select(OutboxMail.state, sa.func.count()).group_by(OutboxMail.state)
     if company_id is not None:
         query = query.where(OutboxMail.company_id == company_id)
-    return dict(session.execute(query).tuples().all())
+    return dict(session.execute(query).all())

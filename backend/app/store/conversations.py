@@ -88,6 +88,34 @@ def find_latest_of_client(session: Session, company_id: int, client_id: int) -> 
     )
 
 
+def find_or_open_for_reminder(
+    session: Session,
+    *,
+    company_id: int,
+    client_id: int,
+    subject: str,
+    subject_key: str,
+    folder_id: int | None,
+) -> int:
+    """Where a reminder goes that lies nowhere yet: to what was said last, else into a new thread.
+
+    The caller holds the client's row (see lock_client), so that no mail of this client can open a
+    conversation between the look and the commit.
+    """
+    latest = find_latest_of_client(session, company_id, client_id)
+    if latest is not None:
+        return latest
+    return find_or_open(
+        session,
+        company_id=company_id,
+        thread_key=client_thread(client_id),
+        client_id=client_id,
+        subject=subject,
+        subject_key=subject_key,
+        folder_id=folder_id,
+    )
+
+
 def find_by_subject(
     session: Session, company_id: int, client_id: int, subject_key: str, since: datetime
 ) -> int | None:

@@ -82,11 +82,15 @@ def lock_active(session: Session, followup_id: int) -> bool:
     return row is not None
 
 
-def wait_for_lock(session: Session, followup_id: int) -> None:
-    """Hold a follow-up's row until the commit, after whoever holds it now."""
-    session.execute(
-        sa.select(Followup.id).where(Followup.id == followup_id).with_for_update(key_share=True)
-    ).scalar_one()
+def wait_for_lock(session: Session, followup_id: int) -> AutoState:
+    """Hold a follow-up's row until the commit, after whoever holds it now. Returns its state."""
+    return AutoState(
+        session.execute(
+            sa.select(Followup.auto_state)
+            .where(Followup.id == followup_id)
+            .with_for_update(key_share=True)
+        ).scalar_one()
+    )
 
 
 def load_followup(session: Session, followup_id: int) -> DueFollowup:
@@ -160,7 +164,11 @@ def record_step_sent(
             ),
             conversation_id=sa.func.coalesce(Followup.conversation_id, conversation_id),
             next_action_at=next_action_at,
-            auto_reason=None,
+            # Who has stopped it while the mail was on its way has left a reason.
+            auto_reason=sa.case(
+                (Followup.auto_state == AutoState.ACTIVE.value, sa.null()),
+                else_=Followup.auto_reason,
+            ),
         )
     )
 
@@ -174,12 +182,22 @@ def end_automation(
     at: datetime,
     status: str | None = None,
 ) -> None:
-    """Stop, hold or complete a follow-up, with a line in its history. status: the new business
-    status, None to leave the host application's word alone."""
+    """Stop, hold or complete an active follow-up, with a line in its history.
+
+    One that has ended, or is held, stays so: what was said first is not said over. status: the new
+    business status, None to leave the host application's word alone.
+    """
     values: dict[str, object] = {"auto_state": state.value, "auto_reason": reason}
     if status is not None:
         values["status"] = status
-    session.execute(sa.update(Followup).where(Followup.id == followup.id).values(**values))
+    ended = session.execute(
+        sa.update(Followup)
+        .where(Followup.id == followup.id, Followup.auto_state == AutoState.ACTIVE.value)
+        .values(**values)
+        .returning(Followup.id)
+    ).one_or_none()
+    if ended is None:
+        return
     record_history(
         session,
         followup,

@@ -63,7 +63,6 @@ def holds(session: Session, place: Place, message_id: int) -> bool:
             e.folder == place.folder,
             e.uidvalidity == place.uidvalidity,
             e.uid != place.uid,
-            e.state == LedgerState.STORED.value,
         )
         .limit(1)
     )

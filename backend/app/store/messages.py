@@ -12,7 +12,6 @@ from backend.app.mail.message import Classification, MailKind, ParsedMail, addre
 from backend.app.models import (
     Client,
     Conversation,
-    Followup,
     InboxMessage,
     MessageAttachment,
     OutboxMail,
@@ -84,20 +83,32 @@ def find_known(session: Session, company_id: int, external_ids: Sequence[str]) -
 def find_reminders(
     session: Session, company_id: int, message_ids: Sequence[str]
 ) -> dict[str, Reminder]:
-    """Our own reminders by Message-ID, those too whose settlement is still to come."""
+    """Our own reminders by Message-ID, those too whose settlement is still to come.
+
+    conversation_id: where the reminder lies, else where it was meant to go when it was claimed.
+    """
     if not message_ids:
         return {}
+    o, m = OutboxMail, InboxMessage
+    filed = sa.and_(m.company_id == o.company_id, m.fingerprint == o.fingerprint)
     rows = session.execute(
-        sa.select(OutboxMail, Followup.client_id, Client.email_key)
-        .join(Followup, Followup.id == OutboxMail.followup_id)
-        .join(Client, Client.id == Followup.client_id)
-        .where(OutboxMail.company_id == company_id, OutboxMail.message_id.in_(message_ids))
+        sa.select(
+            o.id,
+            o.message_id,
+            o.client_id,
+            Client.email_key,
+            o.recipient,
+            sa.func.coalesce(m.conversation_id, o.conversation_id).label("conversation_id"),
+        )
+        .join(Client, Client.id == o.client_id)
+        .outerjoin(m, filed)
+        .where(o.company_id == company_id, o.message_id.in_(message_ids))
     ).all()
     return {
-        outbox.message_id: Reminder(
-            outbox.id, client_id, email_key, address_key(outbox.recipient), outbox.conversation_id
+        row.message_id: Reminder(
+            row.id, row.client_id, row.email_key, address_key(row.recipient), row.conversation_id
         )
-        for outbox, client_id, email_key in rows
+        for row in rows
     }
 
 

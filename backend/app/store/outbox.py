@@ -253,10 +253,10 @@ def abandon_sending(session: Session, claimed: OutboxClaim) -> None:
 
 
 def list_uncertain(session: Session) -> list[OutboxClaim]:
-    """Uncertain steps that nobody was asked about yet."""
+    """Uncertain steps, those too that a person was asked about: proof may still come."""
     rows = session.execute(
         sa.select(*_CLAIM_COLUMNS)
-        .where(OutboxMail.state == OutboxState.UNCERTAIN.value, OutboxMail.needs_person.is_(False))
+        .where(OutboxMail.state == OutboxState.UNCERTAIN.value)
         .order_by(OutboxMail.id)
     ).all()
     return [OutboxClaim(**row._mapping) for row in rows]
@@ -272,12 +272,14 @@ def load_uncertain(session: Session, outbox_id: int) -> OutboxClaim | None:
     return None if row is None else OutboxClaim(**row._mapping)
 
 
-def is_older_than(session: Session, claimed: OutboxClaim, hours: int) -> bool:
-    """Whether the body went out, if it did, more than `hours` ago."""
+def needs_a_word(session: Session, claimed: OutboxClaim, hours: int) -> bool:
+    """Whether the body went out, if it did, over `hours` ago, and nobody was asked about it yet."""
     return (
         session.scalar(
             sa.select(OutboxMail.id).where(
-                OutboxMail.id == claimed.id, OutboxMail.sending_at < database_now(-3600 * hours)
+                OutboxMail.id == claimed.id,
+                OutboxMail.needs_person.is_(False),
+                OutboxMail.sending_at < database_now(-3600 * hours),
             )
         )
         is not None

@@ -20,7 +20,10 @@ def command() -> None:
 
 
 @command.command(
-    "add", epilog=examples("client add --company 1 --email claire@example.fr --name 'Claire Petit'")
+    "add",
+    epilog=examples(
+        "client add --company 1 --email claire@example.fr \\\n    --name 'Claire Petit'"
+    ),
 )
 @company_option(required=True)
 @click.option("--email", help="Without one, no reminder can go out.")

@@ -24,6 +24,7 @@ from backend.scripts.cli.terminal import say
 EXIT_USAGE = 2
 FC = TypeVar("FC", bound=Callable[..., Any] | click.Command)
 
+ROW_ID = click.IntRange(1, 2**63 - 1)  # what a primary key can hold
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -79,8 +80,12 @@ def company_option(*, required: bool = False) -> Callable[[FC], FC]:
     """`--company ID`: the company it is for, or the only one to look at."""
     words = "The company." if required else "Only this company's."
     return click.option(
-        "--company", "company_id", type=int, metavar="ID", required=required, help=words
+        "--company", "company_id", type=ROW_ID, metavar="ID", required=required, help=words
     )
+
+
+def id_argument(name: str) -> Callable[[FC], FC]:
+    return click.argument(name, metavar="ID", type=ROW_ID)
 
 
 def limit_option(default: int = 100) -> Callable[[FC], FC]:

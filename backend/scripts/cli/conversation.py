@@ -9,6 +9,7 @@ import click
 from backend.scripts.cli.commands import (
     company_option,
     examples,
+    id_argument,
     json_option,
     limit_option,
     tell_if_cut,
@@ -64,7 +65,7 @@ def _client(row: ConversationRow) -> str:
 
 
 @command.command("show", epilog=examples("conversation show 98", "conversation show 98 --full"))
-@click.argument("conversation_id", metavar="ID", type=int)
+@id_argument("conversation_id")
 @company_option()
 @click.option("--full", is_flag=True, help="Show what each mail quotes, too.")
 @limit_option()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +11,7 @@ from backend.scripts.cli.commands import (
     by_option,
     company_option,
     examples,
+    id_argument,
     json_option,
     limit_option,
     tell_if_cut,
@@ -35,12 +37,18 @@ command.add_command(import_)
 @command.command(
     "add",
     epilog=examples(
-        "followup add --company 1 --client 3 --type invoice_unpaid \\\n"
-        "    --label 'Facture F-2026-012' --amount '1 234,50' --due-date 2026-11-23"
+        "followup add --company 1 --client claire@example.fr \\\n"
+        "    --type invoice_unpaid --label 'Facture F-2026-012' \\\n"
+        "    --amount '1 234,50' --due-date 2026-11-23"
     ),
 )
 @company_option(required=True)
-@click.option("--client", "client_id", type=int, required=True, metavar="ID")
+@click.option(
+    "--client",
+    required=True,
+    metavar="ID|ADDRESS",
+    help="The client; one whose address is not there yet is made.",
+)
 @click.option("--type", "type_", required=True, help="quote_unanswered, invoice_unpaid, ...")
 @click.option("--label", default="", help="What it is about, as the client will read it.")
 @click.option("--amount", help="1234.50 or 1 234,50")
@@ -51,7 +59,7 @@ command.add_command(import_)
 @json_option
 def add(
     company_id: int,
-    client_id: int,
+    client: str,
     type_: str,
     label: str,
     amount: str | None,
@@ -63,7 +71,9 @@ def add(
 ) -> None:
     """Add a follow-up. Its reminders go out by themselves when they are due."""
     from backend.app import db
+    from backend.app.mail.message import Address
     from backend.app.operate.csv_file import parse_followup
+    from backend.app.operate.fields import parse_email
     from backend.app.operate.followup_actions import add_followup
     from backend.app.store import admin_followups
     from backend.scripts.cli.installation import opened
@@ -79,13 +89,20 @@ def add(
             "source_id": source_id,
         }
     )
+    who = Address(parse_email(client)) if "@" in client else _client_id(client)
     with opened():
-        followup_id = db.write(add_followup, company_id, client_id, new, db.utc_now())
+        followup_id = db.write(add_followup, company_id, who, new, db.utc_now())
         row = db.read(admin_followups.load_followup_row, company_id, followup_id)
     if as_json:
         show_json(row)
     else:
         say(f"follow-up {row.id} added: {row.type} {row.source_label} for {_client(row)}")
+
+
+def _client_id(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise click.BadParameter("give the client's number or address", param_hint="--client")
+    return int(text)
 
 
 @command.command(
@@ -131,7 +148,7 @@ def _client(row: FollowupRow) -> str:
 
 
 @command.command("release", epilog=examples("followup release 12", "followup release 12 --by Léa"))
-@click.argument("followup_id", metavar="ID", type=int)
+@id_argument("followup_id")
 @company_option()
 @by_option()
 def release(followup_id: int, company_id: int | None, by: str) -> None:
@@ -149,7 +166,7 @@ def release(followup_id: int, company_id: int | None, by: str) -> None:
 
 
 @command.command("stop", epilog=examples("followup stop 12"))
-@click.argument("followup_id", metavar="ID", type=int)
+@id_argument("followup_id")
 @company_option()
 @by_option()
 def stop(followup_id: int, company_id: int | None, by: str) -> None:
@@ -166,7 +183,7 @@ def stop(followup_id: int, company_id: int | None, by: str) -> None:
 
 
 @command.command("explain", epilog=examples("followup explain 12", "followup explain 12 --json"))
-@click.argument("followup_id", metavar="ID", type=int)
+@id_argument("followup_id")
 @company_option()
 @json_option
 def explain(followup_id: int, company_id: int | None, as_json: bool) -> None:

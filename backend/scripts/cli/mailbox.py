@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from backend.scripts.cli.commands import company_option, examples, fail, json_option
+from backend.scripts.cli.commands import company_option, examples, fail, id_argument, json_option
 from backend.scripts.cli.signing_in import check_sign_in, say_found
 from backend.scripts.cli.terminal import say, show_json, show_table
 
@@ -181,7 +181,7 @@ def list_(company_id: int | None, as_json: bool) -> None:
 
 
 @command.command("set", epilog=examples("mailbox set 1 --inactive", "mailbox set 1 --ask-password"))
-@click.argument("mailbox_id", metavar="ID", type=int)
+@id_argument("mailbox_id")
 @company_option()
 @click.option("--active/--inactive", default=None, help="Read it from now on, or no longer.")
 @click.option("--ask-password", is_flag=True, help="Ask for a new password.")
@@ -245,7 +245,7 @@ def _set_password(
 
 
 @command.command("check", epilog=examples("mailbox check 1"))
-@click.argument("mailbox_id", metavar="ID", type=int)
+@id_argument("mailbox_id")
 @company_option()
 @json_option
 def check(mailbox_id: int, company_id: int | None, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from backend.scripts.cli.commands import (
     by_option,
     company_option,
     examples,
+    id_argument,
     json_option,
     limit_option,
     tell_if_cut,
@@ -62,7 +63,7 @@ def list_(company_id: int | None, state: str | None, limit: int, as_json: bool) 
 
 
 @command.command("sent", epilog=examples("outbox sent 12"))
-@click.argument("outbox_id", metavar="ID", type=int)
+@id_argument("outbox_id")
 @company_option()
 @by_option()
 def sent(outbox_id: int, company_id: int | None, by: str) -> None:
@@ -77,7 +78,7 @@ def sent(outbox_id: int, company_id: int | None, by: str) -> None:
 
 
 @command.command("resend", epilog=examples("outbox resend 12"))
-@click.argument("outbox_id", metavar="ID", type=int)
+@id_argument("outbox_id")
 @company_option()
 @by_option()
 def resend(outbox_id: int, company_id: int | None, by: str) -> None:

@@ -30,13 +30,13 @@ def read_passwords(
 
 
 def _line(what: str) -> str:
-    line = sys.stdin.readline(LONGEST + 1)
-    password = line.rstrip("\r\n")
+    line = sys.stdin.buffer.readline(LONGEST + 1)
+    if len(line) > LONGEST:
+        raise BadInput(f"{what} on standard input is longer than {LONGEST} bytes")
+    try:
+        password = line.rstrip(b"\r\n").decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadInput(f"{what} on standard input is not UTF-8") from None
     if not password:
         raise BadInput(f"{what} on standard input is empty")
-    if len(line) > LONGEST:
-        raise BadInput(f"{what} on standard input is longer than {LONGEST} characters")
-    if any(0xD800 <= ord(char) < 0xE000 for char in password):
-        # How Python hands over bytes that it could not decode (PEP 383).
-        raise BadInput(f"{what} on standard input is not UTF-8")
     return password

@@ -11,6 +11,7 @@ from backend.scripts.cli.commands import (
     company_option,
     examples,
     fail,
+    id_argument,
     json_option,
     limit_option,
     tell_if_cut,
@@ -61,7 +62,7 @@ def list_(company_id: int | None, limit: int, as_json: bool) -> None:
 
 
 @command.command("show", epilog=examples("quarantine show 3", "quarantine show 3 --raw mail.eml"))
-@click.argument("quarantine_id", metavar="ID", type=int)
+@id_argument("quarantine_id")
 @company_option()
 @click.option(
     "--raw",

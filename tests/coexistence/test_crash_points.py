@@ -1,0 +1,172 @@
+"""SIGKILL at the crash points of each script one by one, then a run to the end.
+
+Every few of them, or with RELANCE_ALL_CRASH_POINTS=1 every one. What is a crash point: crash.py.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import sqlalchemy as sa
+
+from backend.app.db import database_now
+from backend.app.models import (
+    Client,
+    Followup,
+    InboxMessage,
+    OutboxMail,
+    QuarantinedMail,
+)
+from tests.coexistence.aftermath import (
+    UNCERTAIN,
+    end_leases,
+    settle_by_the_copies_in_sent,
+    unproven_after_a_day,
+)
+from tests.coexistence.books import delivery_faults, imbalances, unaccounted
+from tests.coexistence.crash import Crashed, run_until
+from tests.coexistence.extent import ALL_CRASH_POINTS, tell
+from tests.coexistence.scenes import Mailbox, due_reminders, mail_with_file, new_mailbox
+from tests.installation import Installation, mail
+from tests.servers.faulty_smtp import FaultySmtpServer
+
+STRIDE = 1 if ALL_CRASH_POINTS else 13
+MOST_POINTS = 2000
+ENDS = (0, 1)  # done, or done but for a mail that the server refused
+# The outbox rows of the follow-ups of reminders_of_every_kind, in their order.
+ALLOWED_ENDS = (("sent", "uncertain"), ("sent", "uncertain"), (None,), ("failed", "uncertain"))
+
+
+def crashes(
+    prepare: Callable[[], Mailbox], run: Callable[[Mailbox, int], Crashed]
+) -> Iterator[tuple[Mailbox, Crashed]]:
+    """Runs in mailboxes of their own, each killed a few points later, the last one not at all."""
+    for point in range(0, MOST_POINTS, STRIDE):
+        box = prepare()
+        crashed = run(box, point)
+        yield box, crashed
+        if crashed.label is None:
+            assert crashed.status in ENDS, crashed.log
+            return
+    raise AssertionError("the run never came to its end")
+
+
+def test_every_reminder_goes_out_once_or_is_uncertain(
+    installation: Installation, embedded_imap: Any, faulty_smtp: FaultySmtpServer
+) -> None:
+    trials = crashes(
+        lambda: reminders_of_every_kind(installation, embedded_imap, faulty_smtp),
+        lambda box, point: run_until(
+            installation, "followups", ["--company", box.company_id], point
+        ),
+    )
+    met: Counter[str] = Counter()
+    for box, crashed in trials:
+        at = crashed.label or "the end"
+        end_leases(installation)
+        installation.send(company_id=box.company_id)
+        met.update(row.state for row in outbox_of(installation, box))
+        assert (imbalances(installation), at) == ([], at)
+        arrived = settle_by_the_copies_in_sent(
+            installation, embedded_imap, box, faulty_smtp.accepted()
+        )
+        assert (imbalances(installation), at) == ([], at)
+        assert (delivery_faults(installation, faulty_smtp.accepted()), at) == ([], at)
+        assert (unproven_after_a_day(installation), at) == ([], at)
+        assert (wrong_ends(installation, box, arrived), at) == ([], at)
+        met["trials"] += 1
+        met["killed"] += crashed.label is not None
+        met["unproven"] += len(installation.rows(OutboxMail, UNCERTAIN, company_is(box)))
+    tell("followups", **met)
+
+
+def reminders_of_every_kind(
+    installation: Installation, imap: Any, smtp: FaultySmtpServer
+) -> Mailbox:
+    """Two that go out, one whose client has answered, one that the server refuses at the end."""
+    box = new_mailbox(installation, imap, smtp)
+    followups = due_reminders(installation, box, 4)
+    answered, refused = (client_of(installation, each) for each in followups[2:])
+    imap.append(box.account, mail(sender=answered.email, to=box.account.address))
+    installation.set(Client, refused.id, email=f"5xx-at-dot.{box.id}@client.test")
+    assert not installation.sync(company_id=box.company_id).failed
+    return box
+
+
+def client_of(installation: Installation, followup_id: int) -> Client:
+    (followup,) = installation.rows(Followup, Followup.id == followup_id)
+    (client,) = installation.rows(Client, Client.id == followup.client_id)
+    return client
+
+
+def company_is(box: Mailbox) -> sa.ColumnElement[bool]:
+    return OutboxMail.company_id == box.company_id
+
+
+def outbox_of(installation: Installation, box: Mailbox) -> list[OutboxMail]:
+    return installation.rows(OutboxMail, company_is(box))
+
+
+def wrong_ends(installation: Installation, box: Mailbox, arrived: int) -> list[str]:
+    """Follow-ups that ended as they must not. arrived: how many mails the server took over."""
+    followups = installation.rows(Followup, Followup.company_id == box.company_id)
+    states = {row.followup_id: row.state for row in outbox_of(installation, box)}
+    wrong = [
+        f"follow-up {followup.id} is {states.get(followup.id)}, not one of {allowed}"
+        for followup, allowed in zip(followups, ALLOWED_ENDS, strict=True)
+        if states.get(followup.id) not in allowed
+    ]
+    sent = list(states.values()).count("sent")
+    if sent != arrived:
+        wrong.append(f"{arrived} arrived, {sent} are sent")
+    return wrong
+
+
+def test_every_mail_is_stored_once(installation: Installation, embedded_imap: Any) -> None:
+    trials = crashes(
+        lambda: mails_of_every_kind(installation, embedded_imap),
+        lambda box, point: run_until(installation, "sync", ["--company", box.company_id], point),
+    )
+    met: Counter[str] = Counter()
+    for box, crashed in trials:
+        at = crashed.label or "the end"
+        end_leases(installation)
+        installation.sync(company_id=box.company_id)
+        assert (imbalances(installation), at) == ([], at)
+        assert (unaccounted(installation, embedded_imap, box.id, box.account), at) == ([], at)
+        stored = installation.count(InboxMessage, InboxMessage.company_id == box.company_id)
+        assert (stored, at) == (len(embedded_imap.messages(box.account)), at)
+        met["trials"] += 1
+        met["killed"] += crashed.label is not None
+        met["mails"] += stored
+    assert installation.count(QuarantinedMail) == 0
+    tell("sync", **met)
+
+
+def mails_of_every_kind(installation: Installation, imap: Any) -> Mailbox:
+    """One in quarantine that is due for another attempt; a thread with a file, a newsletter."""
+    box = new_mailbox(installation, imap)
+    quarantine_one(installation, imap, box)
+    to, root = box.account.address, f"<root.{box.id}@client.test>"
+    sender = "Jean Petit <jean@client.test>"
+    for raw in (
+        mail_with_file(sender=sender, to=to, message_id=root),
+        mail(sender=sender, to=to, subject="Re: Plan", In_Reply_To=root),
+        mail(sender="news@shop.test", to=to, List_Id="<news.shop.test>"),
+    ):
+        imap.append(box.account, raw)
+    return box
+
+
+def quarantine_one(installation: Installation, imap: Any, box: Mailbox) -> None:
+    """A mail whose file could not be written: something else stood where the directory belongs."""
+    place = installation.settings.attachments_dir / str(box.company_id)
+    place.parent.mkdir(exist_ok=True)
+    place.write_text("in the way")
+    imap.append(box.account, mail_with_file(sender="paul@client.test", to=box.account.address))
+    assert installation.sync(company_id=box.company_id).counts["quarantined"] == 1
+    place.unlink()
+    due = sa.update(QuarantinedMail).values(next_attempt_at=database_now(-1))
+    installation.change(lambda s: s.execute(due))
