@@ -72,9 +72,7 @@ def _count(session: Session, query: sa.Select[Any]) -> Counter[tuple[Any, ...]]:
     return Counter(tuple(row) for row in session.execute(query))
 
 
-def _doubled(
-    session: Session, model: type[Base], *columns: Any, where: Any = None
-) -> list[str]:
+def _doubled(session: Session, model: type[Base], *columns: Any, where: Any = None) -> list[str]:
     query = sa.select(*columns).group_by(*columns).having(sa.func.count() > 1)
     if where is not None:
         query = query.where(where)

@@ -32,7 +32,7 @@ from tests.coexistence.scenes import Mailbox, due_reminders, mail_with_file, new
 from tests.installation import Installation, mail
 from tests.servers.faulty_smtp import FaultySmtpServer
 
-STRIDE = 1 if ALL_CRASH_POINTS else 13
+STRIDE = 1 if ALL_CRASH_POINTS else 37
 MOST_POINTS = 2000
 ENDS = (0, 1)  # done, or done but for a mail that the server refused
 # The outbox rows of the follow-ups of reminders_of_every_kind, in their order.

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from backend.app.models import (
     AutoState,
@@ -22,7 +20,7 @@ from backend.app.models import (
 )
 from tests.coexistence.books import delivery_faults, imbalances, unaccounted
 from tests.coexistence.extent import ROUNDS
-from tests.coexistence.launch import Ended, at_the_start, run_together
+from tests.coexistence.launch import Ended, run_together
 from tests.coexistence.scenes import Mailbox, due_reminders, fill, new_mailbox, threads
 from tests.installation import Installation, mail
 from tests.servers.faulty_smtp import AcceptedMail, FaultySmtpServer

@@ -97,7 +97,9 @@ class Desk:
 
     # -- runs ------------------------------------------------------------------------------
 
-    def sync(self, stopping: Callable[[], bool] = lambda: False, **selection: int) -> dict[str, int]:
+    def sync(
+        self, stopping: Callable[[], bool] = lambda: False, **selection: int
+    ) -> dict[str, int]:
         """The minute job in this process: the counts of its report."""
         return self.run(stopping, **selection).counts
 

@@ -360,9 +360,7 @@ def test_a_certificate_that_nobody_vouches_for(desk: Desk) -> None:
 
 
 def test_a_certificate_for_another_name(embedded_desk: Desk) -> None:
-    embedded_desk.installation.set(
-        InboxIntegration, embedded_desk.mailbox, imap_host="127.0.0.2"
-    )
+    embedded_desk.installation.set(InboxIntegration, embedded_desk.mailbox, imap_host="127.0.0.2")
     assert embedded_desk.sync() == {"mailboxes": 1, "mailboxes_failed": 1}
     assert embedded_desk.state().error_kind == "network"
 

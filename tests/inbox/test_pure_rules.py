@@ -33,7 +33,8 @@ def test_drawer(kind: MailKind, drawer: Drawer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("language", "name"), [("fr", "Boîte de réception"), ("en", "Inbox"), ("de", "Boîte de réception")]
+    ("language", "name"),
+    [("fr", "Boîte de réception"), ("en", "Inbox"), ("de", "Boîte de réception")],
 )
 def test_a_drawer_is_named_in_french_unless_the_company_reads_english(
     language: str, name: str

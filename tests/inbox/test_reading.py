@@ -118,9 +118,7 @@ def test_a_mail_in_two_mailboxes_of_a_company_is_one_message(desk: Desk) -> None
 
 
 @pytest.mark.parametrize("header", ["Subject", "From", "Date"])
-def test_two_mails_with_the_same_message_id_are_both_kept(
-    embedded_desk: Desk, header: str
-) -> None:
+def test_two_mails_with_the_same_message_id_are_both_kept(embedded_desk: Desk, header: str) -> None:
     desk, when = embedded_desk, date_header(ago(hours=1)).encode()
     raw = desk.mail("Bonjour", message_id="<same@client.test>")
     changed = {

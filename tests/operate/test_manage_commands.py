@@ -148,5 +148,9 @@ def test_local_time_is_the_zones_own() -> None:
     assert terminal.local_time(None) == "-"
 
 
-def test_a_block_of_text_loses_its_runs_of_empty_lines() -> None:
-    assert terminal.clean_block("\na\n\n\n\nb\x1b[0m \n\n", "| ") == "| a\n\n| b [0m"
+def test_a_block_of_text_is_wrapped_and_loses_its_runs_of_empty_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "22")
+    text = "\na\n\n\n\nb\x1b[0m and twenty columns more \n\n"
+    assert terminal.clean_block(text, "| ") == "| a\n|\n| b [0m and twenty\n| columns more"

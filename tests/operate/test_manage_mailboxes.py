@@ -54,8 +54,8 @@ def test_a_mailbox_is_stored_after_both_sign_ins_and_reads_at_once(
         *add_arguments(company_id, account, mail_servers, "--alias", "info@atelier.test"),
         stdin=PASSWORD + "\n",
     )
-    assert "INBOX holds 1 mails" in result.stdout
-    assert "Sent folder: Sent, 0 mails" in result.stdout
+    assert "mails in INBOX: 1" in result.stdout
+    assert "Sent folder: Sent, mails in it: 0" in result.stdout
     assert f"SMTP {mail_servers.host}:{mail_servers.smtp_tls_port}: signed in" in result.stdout
     [row] = installation.rows(InboxIntegration)
     assert installation.vault.decrypt(row.secret) == PASSWORD

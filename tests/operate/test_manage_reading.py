@@ -110,7 +110,7 @@ def test_a_long_conversation_shows_its_newest_messages(
     conversation = add_conversation(installation, company_id)
     result = manage("conversation", "show", conversation, "--limit", 1)
     assert "Première question" not in result.stdout
-    assert "1 older messages are not shown" in result.stderr
+    assert "older messages not shown: 1" in result.stderr
     found = manage.json("conversation", "show", conversation)
     assert found["conversation"]["messages"] == 2
     assert [message["sent_at"] for message in found["messages"]] == [

@@ -162,7 +162,7 @@ def test_rotation_puts_every_secret_under_the_first_key(
     for number in (1, 2):
         installation.add(mailbox(company_id, number, Vault((old,))))
     result = manage("key", "rotate", CREDENTIALS_KEYS=f"{new},{old}")
-    assert "3 secrets of 2 mailboxes" in result.stdout
+    assert "secrets 3, mailboxes 2" in result.stdout
     first, second = installation.rows(InboxIntegration)
     vault = Vault((new,))
     assert [vault.decrypt(row.secret) for row in (first, second)] == ["imap 1", "imap 2"]
@@ -178,7 +178,7 @@ def test_a_secret_that_fits_no_key_is_told_and_does_not_stop_the_others(
     installation.add(mailbox(company_id, 2, installation.vault))
     before = installation.rows(InboxIntegration)
     result = manage("key", "rotate", status=1)
-    assert "2 secrets of 1 mailboxes" in result.stdout
+    assert "secrets 2, mailboxes 1" in result.stdout
     assert f"left alone: {lost}." in result.stderr
     after = installation.rows(InboxIntegration)
     assert after[0].secret == before[0].secret

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from backend.app import db
 from backend.app.errors import FolderGone
+from backend.app.inbox.ingest import held_arrival
 from backend.app.inbox.plan import FetchPlan, plan_batches, plan_fetch, windows
 from backend.app.inbox.visit import (
     Visit,
@@ -91,6 +92,8 @@ class FolderReader:
 
     def read_window(self, low: int, high: int) -> bool:
         """Read UIDs low..high, both included; False when the budget ended before."""
+        if self.visit.budget.over:
+            return False
         uids = self.connection.uids(low, high)
         for start in range(0, len(uids), CHUNK_MAILS):
             if not self._read_chunk(uids[start : start + CHUNK_MAILS]):
@@ -102,7 +105,9 @@ class FolderReader:
         sizes = self.connection.sizes(uids)
         if uids[0] <= self.checkpoint.recognise_until:
             sizes = self._without_known(sizes)
-        for batch in plan_batches(sizes, self.visit.run.settings.sync_batch_bytes, BATCH_MAILS):
+        settings = self.visit.run.settings
+        most = min(BATCH_MAILS, settings.sync_slice_messages)
+        for batch in plan_batches(sizes, settings.sync_batch_bytes, most):
             if not self.visit.may_go_on() or not self._read_batch(batch):
                 return False
         return True
@@ -163,13 +168,15 @@ class FolderReader:
 
     def _read_mail(self, mail: FetchedMail) -> None:
         visit, place = self.visit, self._place(mail.uid)
-        arrived_at = mail.arrived_at or visit.run.now()
+        arrived_at = held_arrival(mail.arrived_at, visit.run.now())
+        headers = mail.raw
         if mail.raw:
-            outcome = visit.take_in(self.role, place, self.checkpoint, mail.raw, arrived_at)
+            outcome = visit.take_in(self.role, place, mail.raw, arrived_at, self.checkpoint)
             if not isinstance(outcome, Exception):
                 return
             error = describe(outcome)
         else:
+            headers = self._headers(mail.uid)
             error = "the server lists this mail but gives no body"
             visit.report.fail("quarantined")
             log.error(
@@ -179,4 +186,13 @@ class FolderReader:
                 place.uid,
                 error,
             )
-        db.write(quarantine_mail, visit.lease, self.checkpoint, place, mail.raw, arrived_at, error)
+        db.write(
+            quarantine_mail,
+            visit.lease,
+            self.checkpoint,
+            place,
+            mail.raw,
+            headers,
+            arrived_at,
+            error,
+        )

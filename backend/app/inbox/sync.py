@@ -16,7 +16,7 @@ import logging
 import random
 import time
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from backend.app import db
 from backend.app.endpoints import imap_endpoint
@@ -24,7 +24,8 @@ from backend.app.errors import CredentialsUnreadable, FolderGone, LeaseLost, Mai
 from backend.app.inbox.backoff import backoff_seconds
 from backend.app.inbox.plan import plan_fetch, windows
 from backend.app.inbox.reader import WINDOW_UIDS, sync_folder
-from backend.app.inbox.visit import Budget, Visit
+from backend.app.inbox.visit import Budget, Visit, describe
+from backend.app.mail.charsets import clean_line
 from backend.app.mail.folder import Role
 from backend.app.mail.imap import open_mailbox
 from backend.app.runtime import Report, Run
@@ -68,11 +69,11 @@ def visit_mailbox(visit: Visit) -> None:
         _mailbox_failed(visit, "key", str(error))
     except MailboxError as error:
         _mailbox_failed(visit, error.kind, str(error))
-    except DBAPIError:
-        raise  # the database, not the mailbox: the run ends, and the lease by itself
     except Exception as error:  # one mailbox must not stop the others
+        if isinstance(error, SQLAlchemyError) and db.fault_of(error) is not None:
+            raise  # the database, not the mailbox: the run ends, and the lease by itself
         log.exception("integration=%d", lease.integration_id)
-        _mailbox_failed(visit, "internal", f"{type(error).__name__}: {error}")
+        _mailbox_failed(visit, "internal", describe(error))
     else:
         if lease.failures:
             log.info("integration=%d recovered kind=%s", lease.integration_id, lease.error_kind)
@@ -80,6 +81,7 @@ def visit_mailbox(visit: Visit) -> None:
 
 def _mailbox_failed(visit: Visit, kind: str, error: str) -> None:
     lease = visit.lease
+    error = clean_line(error)  # servers put their words into it
     visit.report.fail("mailboxes_failed")
     pause = backoff_seconds(kind, lease.failures, random.random())  # noqa: S311
     log.log(

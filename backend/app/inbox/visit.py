@@ -7,20 +7,23 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from backend.app import db
 from backend.app.errors import LeaseLost, StorageFault
 from backend.app.inbox.filing import DRAWERS
-from backend.app.inbox.ingest import Ingested, Intake, ingest, prepare
+from backend.app.inbox.ingest import Ingested, Intake, PreparedMail, ingest, prepare
+from backend.app.mail.charsets import clean_line
 from backend.app.mail.parse import parse_headers
 from backend.app.models import LedgerState
 from backend.app.runtime import Report, Run
 from backend.app.store import conversations, ledger, mailboxes, tenants
-from backend.app.store.records import Checkpoint, Lease, Place
+from backend.app.store.records import Checkpoint, Lease, Place, Quarantined
 
 log = logging.getLogger("relance.sync")
+
+RETRIES_A_VISIT = 20  # of quarantined mails
 
 
 @dataclass(slots=True)
@@ -73,22 +76,26 @@ class Visit:
         self,
         role: str,
         place: Place,
-        checkpoint: Checkpoint | None,
         raw: bytes,
         arrived_at: datetime,
+        origin: Checkpoint | Quarantined,
     ) -> Ingested | Exception:
         """Store one mail, or say why it could not be handled; everything was rolled back then.
 
-        Raises LeaseLost, and DBAPIError when the database cannot be used.
+        origin: the checkpoint that moves, or what leaves the quarantine, in the same commit.
+        Raises LeaseLost, and SQLAlchemyError when the database cannot be used.
         """
         self.budget.mails -= 1
         try:
             item = prepare(self.intake, raw, arrived_at)
-            result = db.write(ingest, self.intake, checkpoint, place, item)
+            if isinstance(origin, Quarantined):
+                result = db.write(replay, self.intake, origin, item)
+            else:
+                result = db.write(ingest, self.intake, origin, place, item)
         except LeaseLost:
             raise
         except Exception as error:  # one mail must not stop the others
-            if isinstance(error, DBAPIError) and db.fault_of(error) is not None:
+            if isinstance(error, SQLAlchemyError) and db.fault_of(error) is not None:
                 raise
             self._say_failed(role, place, error)
             return error
@@ -117,11 +124,12 @@ class Visit:
 
     def retry_quarantined(self) -> None:
         """Mail that could not be handled earlier and whose pause is over."""
-        for kept in db.read(ledger.due_quarantined, self.lease.integration_id):
-            outcome = self.take_in("quarantine", kept.place, None, kept.raw, kept.arrived_at)
-            if isinstance(outcome, Ingested):
-                db.write(ledger.leave_quarantine, kept, outcome.state, outcome.message_id)
-            else:
+        for _ in range(RETRIES_A_VISIT):
+            kept = db.read(ledger.next_quarantined, self.lease.integration_id)
+            if kept is None or self.budget.over:
+                return
+            outcome = self.take_in("quarantine", kept.place, kept.raw, kept.arrived_at, kept)
+            if isinstance(outcome, Exception):
                 our_fault = isinstance(outcome, StorageFault)
                 db.write(ledger.postpone_quarantined, kept, describe(outcome), our_fault=our_fault)
 
@@ -130,7 +138,7 @@ def describe(error: Exception) -> str:
     """One line, bounded, without the statement and parameters that a database error carries."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     first_line = str(cause).strip().partition("\n")[0]
-    return f"{type(cause).__name__}: {first_line}"[:300]
+    return clean_line(f"{type(cause).__name__}: {first_line}")[:300]
 
 
 def load_intake(session: Session, run: Run, lease: Lease) -> Intake:
@@ -146,19 +154,27 @@ def load_intake(session: Session, run: Run, lease: Lease) -> Intake:
     return Intake(lease, company.id, own, drawers, run.settings.attachments_dir)
 
 
+def replay(session: Session, intake: Intake, kept: Quarantined, item: PreparedMail) -> Ingested:
+    """Take a mail out of quarantine into the inbox, in one commit."""
+    result = ingest(session, intake, None, kept.place, item)
+    ledger.leave_quarantine(session, kept, result.state, result.message_id)
+    return result
+
+
 def quarantine_mail(
     session: Session,
     lease: Lease,
     checkpoint: Checkpoint,
     place: Place,
     raw: bytes,
+    headers: bytes,
     arrived_at: datetime,
     error: str,
 ) -> None:
     """Keep a mail that could not be handled, and move on behind it, in one commit."""
     mailboxes.hold_lease(session, lease)
     mailboxes.advance_checkpoint(session, checkpoint, place.uid)
-    sender = parse_headers(raw).sender
+    sender = parse_headers(headers).sender
     ledger.quarantine(
         session,
         place,

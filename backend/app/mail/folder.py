@@ -1,10 +1,35 @@
-"""What a mail server says of its folders and mails. Frozen values, no network."""
+"""What a mail server says of its folders and mails. Pure: no network."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from imapclient import imap_utf7
+
+# Attributes of LIST (RFC 3501, 7.2.2; RFC 5258, 3; RFC 6154, 2), lowered.
+SENT = b"\\sent"
+CANNOT_BE_OPENED = frozenset({b"\\noselect", b"\\nonexistent"})
+# For servers without SPECIAL-USE (RFC 6154): the last part of the folder's name, lowered.
+SENT_NAMES = (
+    "sent",
+    "sent items",
+    "sent messages",
+    "sent mail",
+    "envoyés",
+    "éléments envoyés",
+    "messages envoyés",
+    "courrier envoyé",
+    "gesendet",
+    "gesendete elemente",
+    "gesendete objekte",
+    "inviati",
+    "posta inviata",
+    "enviados",
+    "verzonden",
+)
 
 
 class Role(StrEnum):
@@ -39,3 +64,29 @@ class FetchedMail:
     uid: int
     raw: bytes
     arrived_at: datetime | None
+
+
+def find_sent_folder(listed: Sequence[tuple[Sequence[object], object]]) -> str | None:
+    """The Sent folder among the attributes and raw names of LIST: by SPECIAL-USE, else by name."""
+    by_last_part: dict[str, str] = {}
+    for flags, raw in listed:
+        attributes = {flag.lower() for flag in flags if isinstance(flag, bytes)}
+        name = _decode_name(raw)
+        if name is None or attributes & CANNOT_BE_OPENED:
+            continue
+        if SENT in attributes:
+            return name
+        last_part = name.replace(".", "/").rsplit("/", 1)[-1]
+        by_last_part.setdefault(last_part.casefold(), name)
+    return next((by_last_part[name] for name in SENT_NAMES if name in by_last_part), None)
+
+
+def _decode_name(raw: object) -> str | None:
+    """None for a name that is NIL, or a number, or outside modified UTF-7 (a bare `&`).
+
+    Lax servers have such folders beside the good ones, which must be found all the same.
+    """
+    try:
+        return imap_utf7.decode(raw) if isinstance(raw, bytes) else None
+    except ValueError:
+        return None

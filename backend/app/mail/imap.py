@@ -9,26 +9,43 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from imapclient import IMAPClient, SocketTimeout
-from imapclient.exceptions import IMAPClientAbortError, IMAPClientError, LoginError
-from imapclient.imapclient import SENT
+from imapclient import IMAPClient, SocketTimeout, imap_utf7
+from imapclient.exceptions import (
+    IMAPClientAbortError,
+    IMAPClientError,
+    LoginError,
+    ProtocolError,
+)
 
-from backend.app.errors import CredentialsRefused, FolderGone, ServerFault, Throttled
+from backend.app.errors import (
+    CredentialsRefused,
+    FolderGone,
+    NetworkFault,
+    ServerFault,
+    Throttled,
+)
 from backend.app.mail.endpoint import (
     Endpoint,
     network_fault,
     require_protection,
     tls_context,
 )
-from backend.app.mail.folder import FetchedMail, FolderStatus, Role, ServerFolder
+from backend.app.mail.folder import (
+    FetchedMail,
+    FolderStatus,
+    Role,
+    ServerFolder,
+    find_sent_folder,
+)
 
 IDENTITY_HEADERS = (
     b"BODY.PEEK[HEADER.FIELDS (MESSAGE-ID FROM SENDER DATE SUBJECT IN-REPLY-TO REFERENCES)]"
 )
 SHORT_RANGE = 200
+LARGEST_NUMBER = 2**32 - 1  # UIDVALIDITY, UIDNEXT and UIDs (RFC 3501, 9: nz-number)
 # RFC 5530 response codes and what Gmail, Outlook and Dovecot say in plain words.
 THROTTLE_WORDS = (
     "[limit]",
@@ -41,24 +58,6 @@ THROTTLE_WORDS = (
     "throttl",
     "try again later",
     "temporar",
-)
-# For servers without SPECIAL-USE (RFC 6154): the last part of the folder's name, lowered.
-SENT_NAMES = (
-    "sent",
-    "sent items",
-    "sent messages",
-    "sent mail",
-    "envoyés",
-    "éléments envoyés",
-    "messages envoyés",
-    "courrier envoyé",
-    "gesendet",
-    "gesendete elemente",
-    "gesendete objekte",
-    "inviati",
-    "posta inviata",
-    "enviados",
-    "verzonden",
 )
 
 
@@ -73,10 +72,8 @@ class MailboxConnection:
     def folders(self, sent_folder: str | None = None) -> tuple[ServerFolder, ...]:
         """INBOX, then the Sent folder if there is one: the one named, else the one found."""
         with translated(self._endpoint):
-            listed = self._client.list_folders()
-        # A name may come as None from servers that answer NIL.
-        names = [(flags, name) for flags, _, name in listed if isinstance(name, str)]
-        found = sent_folder or _sent_folder(names)
+            listed = [(flags, name) for flags, _, name in self._client.list_folders()]
+            found = sent_folder or find_sent_folder(listed)
         folders = [ServerFolder("INBOX", Role.INBOX)]
         if found is not None and found.upper() != "INBOX":
             folders.append(ServerFolder(found, Role.SENT))
@@ -88,13 +85,13 @@ class MailboxConnection:
         if self._condstore:
             items.append(b"HIGHESTMODSEQ")
         with translated(self._endpoint, folder=name):
-            answer = self._client.folder_status(name, items)
+            answer = self._client.folder_status(imap_utf7.encode(name), items)
         return _folder_status(answer)
 
     def examine(self, name: str) -> int:
         """Open a folder read-only and return its UIDVALIDITY. Raises FolderGone too."""
         with translated(self._endpoint, folder=name):
-            answer = self._client.select_folder(name, readonly=True)
+            answer = self._client.select_folder(imap_utf7.encode(name), readonly=True)
         value = answer.get(b"UIDVALIDITY")
         if not isinstance(value, int):
             raise ServerFault(f"{self._endpoint} gave no UIDVALIDITY for a folder")
@@ -109,15 +106,14 @@ class MailboxConnection:
             return list(range(first, last + 1))
         with translated(self._endpoint):
             found = self._client.search([b"UID", f"{first}:{last}".encode()])
-        return sorted(uid for uid in found if first <= uid <= last)
+        return sorted({uid for uid in found if first <= uid <= last})
 
     def sizes(self, uids: Sequence[int]) -> dict[int, int]:
-        """RFC822.SIZE in octets of those UIDs that exist."""
+        """RFC822.SIZE in octets of those UIDs that exist; 0 where the server does not know it."""
         rows = self._fetch(uids, [b"RFC822.SIZE"])
         return {
-            uid: size
+            uid: max(size, 0) if isinstance(size := row.get(b"RFC822.SIZE"), int) else 0
             for uid, row in rows.items()
-            if isinstance(size := row.get(b"RFC822.SIZE"), int)
         }
 
     def identities(self, uids: Sequence[int]) -> dict[int, bytes]:
@@ -161,7 +157,7 @@ def open_mailbox(endpoint: Endpoint) -> Iterator[MailboxConnection]:
         client = _connect(endpoint)
     try:
         with translated(endpoint):
-            client.login(endpoint.username, endpoint.password)
+            _sign_in(client, endpoint)
             connection = MailboxConnection(client, endpoint)
         yield connection
     finally:
@@ -170,14 +166,18 @@ def open_mailbox(endpoint: Endpoint) -> Iterator[MailboxConnection]:
 
 def _connect(endpoint: Endpoint) -> IMAPClient:
     tls = endpoint.security == "tls"
-    client = IMAPClient(
-        endpoint.host,
-        port=endpoint.port,
-        ssl=tls,
-        ssl_context=tls_context(endpoint) if tls else None,
-        timeout=SocketTimeout(connect=endpoint.timeout, read=endpoint.timeout),
-    )
+    try:
+        client = IMAPClient(
+            endpoint.host,
+            port=endpoint.port,
+            ssl=tls,
+            ssl_context=tls_context(endpoint) if tls else None,
+            timeout=SocketTimeout(connect=endpoint.timeout, read=endpoint.timeout),
+        )
+    except UnicodeError as error:  # a label that is empty or too long (RFC 1035, 2.3.4)
+        raise NetworkFault(f"host name {endpoint.host} cannot be resolved: {error}") from error
     client.normalise_times = False  # it would turn aware times into naive local ones
+    client.folder_encode = False  # one name outside modified UTF-7 would spoil the whole list
     if endpoint.security == "starttls":
         try:
             client.starttls(tls_context(endpoint))
@@ -185,6 +185,13 @@ def _connect(endpoint: Endpoint) -> IMAPClient:
             _close(client)
             raise
     return client
+
+
+def _sign_in(client: IMAPClient, endpoint: Endpoint) -> None:
+    if (endpoint.username + endpoint.password).isascii():
+        client.login(endpoint.username, endpoint.password)
+    else:  # LOGIN takes ASCII alone; PLAIN is UTF-8 (RFC 4616)
+        client.plain_login(endpoint.username, endpoint.password)
 
 
 def _close(client: IMAPClient) -> None:
@@ -204,7 +211,7 @@ def translated(endpoint: Endpoint, *, folder: str | None = None) -> Iterator[Non
     except OSError as error:
         raise network_fault(endpoint, error) from error
     except LoginError as error:
-        raise _login_fault(endpoint, str(error)) from error
+        raise _login_fault(endpoint, error) from error
     except IMAPClientAbortError as error:
         words = str(error)
         if _is_throttle(words):
@@ -214,16 +221,23 @@ def translated(endpoint: Endpoint, *, folder: str | None = None) -> Iterator[Non
         words = str(error)
         if _is_throttle(words):
             raise Throttled(f"{endpoint} asks to come back later: {words}") from error
-        if folder is not None:
+        if folder is not None and not isinstance(error, ProtocolError):
             raise FolderGone(f"a folder on {endpoint} cannot be opened: {words}") from error
         raise ServerFault(f"{endpoint} answered: {words}") from error
-    except (ValueError, AssertionError) as error:  # the library's parser, on broken answers
+    # What the library's parser stumbles over in broken answers.
+    except (ValueError, TypeError, LookupError, ArithmeticError, AssertionError) as error:
         raise ServerFault(f"{endpoint} answered what IMAP does not allow: {error}") from error
 
 
-def _login_fault(endpoint: Endpoint, words: str) -> Throttled | CredentialsRefused:
+def _login_fault(
+    endpoint: Endpoint, error: LoginError
+) -> Throttled | NetworkFault | CredentialsRefused:
+    words = str(error)
     if _is_throttle(words) and "[authenticationfailed]" not in words.lower():
         return Throttled(f"{endpoint} asks to come back later: {words}")
+    # The library makes one error of a refusal and of a server that goes away meanwhile.
+    if isinstance(error.__context__, IMAPClientAbortError):
+        return network_fault(endpoint, ConnectionError(f"cut short: {words}"))
     return CredentialsRefused(f"{endpoint} refused the user name or password: {words}")
 
 
@@ -232,21 +246,11 @@ def _is_throttle(words: str) -> bool:
     return any(word in lowered for word in THROTTLE_WORDS)
 
 
-def _sent_folder(listed: list[tuple[Any, str]]) -> str | None:
-    for flags, name in listed:
-        if SENT in flags:
-            return name
-    for candidate in SENT_NAMES:
-        for _, name in listed:
-            if name.replace(".", "/").rsplit("/", 1)[-1].casefold() == candidate:
-                return name
-    return None
-
-
 def _folder_status(answer: Mapping[bytes, Any]) -> FolderStatus:
-    numbers = {key: value for key, value in answer.items() if isinstance(value, int) and value >= 0}
-    if b"UIDVALIDITY" not in numbers or b"UIDNEXT" not in numbers:
-        raise ServerFault("STATUS came without UIDVALIDITY or UIDNEXT")
+    numbers = {key: value for key, value in answer.items() if isinstance(value, int)}
+    for name in (b"UIDVALIDITY", b"UIDNEXT"):
+        if not 0 <= numbers.get(name, -1) <= LARGEST_NUMBER:
+            raise ServerFault(f"STATUS came without a usable {name.decode()}")
     return FolderStatus(
         uidvalidity=numbers[b"UIDVALIDITY"],
         uidnext=numbers[b"UIDNEXT"],
@@ -256,6 +260,9 @@ def _folder_status(answer: Mapping[bytes, Any]) -> FolderStatus:
 
 
 def _aware(moment: object) -> datetime | None:
-    if isinstance(moment, datetime) and moment.tzinfo is not None:
-        return moment
-    return None
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
+        return None
+    try:
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError):  # a zone of 99 hours, or the first hours of the year 1
+        return None

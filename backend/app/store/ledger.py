@@ -94,7 +94,7 @@ def quarantine(
         QuarantinedMail,
         {
             **place.values(),
-            "sender_key": sender_key,
+            "sender_key": sender_key and sender_key[:320],
             "raw": raw,
             "arrived_at": arrived_at,
             "error": error[:500],
@@ -104,26 +104,26 @@ def quarantine(
     )
 
 
-def due_quarantined(session: Session, integration_id: int, limit: int = 20) -> list[Quarantined]:
-    rows = session.execute(
+def next_quarantined(session: Session, integration_id: int) -> Quarantined | None:
+    """The mail whose pause is over for longest; one at a time, since it may be large."""
+    row = session.scalar(
         sa.select(QuarantinedMail)
         .where(
             QuarantinedMail.integration_id == integration_id,
             QuarantinedMail.next_attempt_at <= database_now(),
         )
-        .order_by(QuarantinedMail.id)
-        .limit(limit)
-    ).scalars()
-    return [
-        Quarantined(
-            row.id,
-            Place(row.integration_id, row.folder, row.uidvalidity, row.uid),
-            row.raw,
-            row.arrived_at,
-            row.attempts,
-        )
-        for row in rows
-    ]
+        .order_by(QuarantinedMail.next_attempt_at, QuarantinedMail.id)
+        .limit(1)
+    )
+    if row is None:
+        return None
+    return Quarantined(
+        row.id,
+        Place(row.integration_id, row.folder, row.uidvalidity, row.uid),
+        row.raw,
+        row.arrived_at,
+        row.attempts,
+    )
 
 
 def leave_quarantine(

@@ -91,12 +91,12 @@ def show(
         say()
         _say_message(message, company.timezone, full=full)
     if row.messages > len(messages):
-        say(f"{row.messages - len(messages)} older messages are not shown; see --limit", err=True)
+        say(f"older messages not shown: {row.messages - len(messages)}; see --limit", err=True)
 
 
 def _say_message(message: MessageRow, zone: str, *, full: bool) -> None:
     who = message.from_name or message.from_email or "unknown"
-    direction = "from" if message.is_from_client else "by us,"
+    direction = "by us," if message.kind == "own" else "from"
     say(f"{local_time(message.sent_at, zone)}  {direction} {who} <{message.from_email}>")
     say(f"  {message.kind} ({message.kind_reason}); placed here by: {message.placement}")
     for note in message.notes:

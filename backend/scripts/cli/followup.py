@@ -206,7 +206,8 @@ def _say_explanation(found: Explanation) -> None:
     say(f"  client    {_client(row)}" + (f" <{row.client_email}>" if row.client_name else ""))
     reason = f": {row.auto_reason} ({found.reason_meaning})" if row.auto_reason else ""
     say(f"  state     {row.auto_state}{reason}; status {row.status}")
-    say(f"  sent      {row.steps_sent} steps, the last one {local_time(row.last_step_at, zone)}")
+    last = f", the last on {local_time(row.last_step_at, zone)}" if row.last_step_at else ""
+    say(f"  steps     {row.steps_sent} sent{last}")
     if found.verdict is not None:
         if row.auto_state == "active":
             say(f"  next look {local_time(row.next_action_at, zone)}")

@@ -33,7 +33,7 @@ def rotate() -> None:
 
     with opened() as installation:
         done = rotate_secrets(installation.vault)
-    say(f"{done.secrets} secrets of {done.mailboxes} mailboxes are under the first key now")
+    say(f"under the first key now: secrets {done.secrets}, mailboxes {done.mailboxes}")
     if done.unreadable:
         numbers = ", ".join(str(number) for number in done.unreadable)
         fail(

@@ -172,8 +172,8 @@ def list_(company_id: int | None, as_json: bool) -> None:
                 row.company_id,
                 "yes" if row.is_active else "no",
                 row.email,
-                f"{row.imap_host}:{row.imap_port} {row.imap_security}",
-                f"{row.smtp_host}:{row.smtp_port} {row.smtp_security}" if row.smtp_host else "-",
+                f"{row.imap_host}:{row.imap_port}",
+                f"{row.smtp_host}:{row.smtp_port}" if row.smtp_host else "-",
             )
             for row in rows
         ],

@@ -91,7 +91,7 @@ def show(quarantine_id: int, company_id: int | None, raw_file: Path | None, as_j
     say(f"  arrived  {local_time(row.arrived_at)}")
     say(f"  error    {row.error}")
     again = f"again at {local_time(row.next_attempt_at)}" if row.next_attempt_at else "no more"
-    say(f"  tried    {row.attempts} times, {again}")
+    say(f"  attempts {row.attempts}, {again}")
     if raw_file is not None:
         say(f"  written to {raw_file}; see: manage.py mail show {raw_file}")
 

@@ -29,11 +29,11 @@ def say_found(found: SignIn) -> None:
     """What the servers that let us in hold."""
     imap = found.imap
     if imap is not None:
-        say(f"IMAP {imap.server}: signed in; INBOX holds {imap.inbox_messages} mails")
+        say(f"IMAP {imap.server}: signed in; mails in INBOX: {imap.inbox_messages}")
         if imap.sent_folder is None:
             say("  no Sent folder was found; if there is one, name it with --sent-folder")
         else:
-            say(f"  Sent folder: {imap.sent_folder}, {imap.sent_messages} mails")
+            say(f"  Sent folder: {imap.sent_folder}, mails in it: {imap.sent_messages}")
         numbered = "yes" if imap.change_numbers else "no"
         say(f"  the server numbers changes (CONDSTORE): {numbered}")
     if found.smtp is not None:

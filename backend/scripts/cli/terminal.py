@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import textwrap
 import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
@@ -33,13 +34,19 @@ def clean(text: str) -> str:
 
 
 def clean_block(text: str, indent: str = "") -> str:
-    """Many lines, each cleaned and indented; runs of empty ones become one."""
+    """Many lines, each cleaned, indented and wrapped; runs of empty ones become one."""
+    width = max(NARROWEST, screen_width() - len(indent))
     lines: list[str] = []
-    for line in text.splitlines():
-        cleaned = clean(line).rstrip()
-        if cleaned or (lines and lines[-1]):
-            lines.append(indent + cleaned if cleaned else "")
-    return "\n".join(lines).rstrip("\n")
+    for line in text.strip().splitlines():
+        wrapped = textwrap.wrap(clean(line), width, break_on_hyphens=False)
+        if wrapped or (lines and lines[-1]):
+            lines.extend(wrapped or [""])
+    return "\n".join((indent + line).rstrip() for line in lines)
+
+
+def screen_width() -> int:
+    """Columns of the terminal; 80 where there is none. COLUMNS goes first."""
+    return shutil.get_terminal_size((80, 24)).columns
 
 
 def show_json(value: object) -> None:
@@ -68,8 +75,8 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None
         max(text_width(line[index]) for line in [list(columns), *cells])
         for index in range(len(columns))
     ]
-    screen = shutil.get_terminal_size((80, 24)).columns
-    while sum(widths) + len(GAP) * (len(widths) - 1) > screen and max(widths) > NARROWEST:
+    screen = screen_width() - len(GAP) * (len(widths) - 1)
+    while sum(widths) > screen and max(widths) > NARROWEST:
         widths[widths.index(max(widths))] -= 1
     click.secho(_row(columns, widths), bold=True)
     for row in cells:
