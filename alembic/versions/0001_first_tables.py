@@ -102,11 +102,11 @@ def upgrade() -> None:
         sa.Column("created_at", INSTANT, server_default=NOW, nullable=False),
         sa.CheckConstraint(
             "imap_security IN ('tls', 'starttls', 'plain')",
-            name="ck_inbox_integrations_imap_security",
+            name=op.f("ck_inbox_integrations_imap_security"),
         ),
         sa.CheckConstraint(
             "smtp_security IN ('tls', 'starttls', 'plain')",
-            name="ck_inbox_integrations_smtp_security",
+            name=op.f("ck_inbox_integrations_smtp_security"),
         ),
         sa.ForeignKeyConstraint(
             ["company_id"], ["companies.id"], name="fk_inbox_integrations_company_id"
@@ -130,7 +130,7 @@ def upgrade() -> None:
         sa.Column("last_message_at", INSTANT, nullable=True),
         sa.Column("created_at", INSTANT, server_default=NOW, nullable=False),
         sa.CheckConstraint(
-            "status IN ('open', 'waiting', 'closed')", name="ck_conversations_status"
+            "status IN ('open', 'waiting', 'closed')", name=op.f("ck_conversations_status")
         ),
         sa.ForeignKeyConstraint(
             ["company_id", "client_id"],
@@ -230,7 +230,7 @@ def upgrade() -> None:
         sa.Column("created_at", INSTANT, server_default=NOW, nullable=False),
         sa.CheckConstraint(
             "auto_state IN ('active', 'held', 'stopped', 'completed')",
-            name="ck_followups_auto_state",
+            name=op.f("ck_followups_auto_state"),
         ),
         sa.ForeignKeyConstraint(
             ["company_id", "client_id"],
@@ -292,7 +292,7 @@ def upgrade() -> None:
         sa.Column("created_at", INSTANT, server_default=NOW, nullable=False),
         sa.CheckConstraint(
             "kind IN ('human', 'auto_reply', 'bounce', 'complaint', 'list', 'receipt', 'own')",
-            name="ck_inbox_messages_kind",
+            name=op.f("ck_inbox_messages_kind"),
         ),
         sa.ForeignKeyConstraint(
             ["company_id", "conversation_id"],
@@ -359,7 +359,7 @@ def upgrade() -> None:
         sa.Column("sent_at", INSTANT, nullable=False),
         sa.CheckConstraint(
             "status IN ('sent', 'failed', 'uncertain', 'held', 'stopped', 'completed', 'released')",
-            name="ck_followup_history_status",
+            name=op.f("ck_followup_history_status"),
         ),
         sa.ForeignKeyConstraint(
             ["company_id", "conversation_id"],
@@ -419,7 +419,7 @@ def upgrade() -> None:
         sa.Column("created_at", INSTANT, server_default=NOW, nullable=False),
         sa.CheckConstraint(
             "state IN ('stored', 'duplicate', 'ignored', 'quarantined')",
-            name="ck_message_ledger_state",
+            name=op.f("ck_message_ledger_state"),
         ),
         sa.ForeignKeyConstraint(
             ["integration_id"], ["inbox_integrations.id"], name="fk_message_ledger_integration_id"
@@ -462,11 +462,11 @@ def upgrade() -> None:
         sa.Column("created_at", INSTANT, server_default=NOW, nullable=False),
         sa.CheckConstraint(
             "state IN ('planned', 'claimed', 'sending', 'sent', 'failed', 'cancelled', 'uncertain')",
-            name="ck_outbox_state",
+            name=op.f("ck_outbox_state"),
         ),
         sa.CheckConstraint(
             "state NOT IN ('claimed', 'sending') OR (owner IS NOT NULL AND lease_until IS NOT NULL)",
-            name="ck_outbox_owner",
+            name=op.f("ck_outbox_owner"),
         ),
         sa.ForeignKeyConstraint(
             ["company_id", "conversation_id"],

@@ -38,14 +38,16 @@ class Settings:
     allow_plaintext_hosts: tuple[str, ...] = ()
 
 
-def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+def load_settings(
+    environ: Mapping[str, str] | None = None, *, env_file: Path | None = None
+) -> Settings:
     """Read the environment, then `.env` for what the environment does not say.
 
-    `.env` stands at the top of the checkout, or where RELANCE_ENV_FILE says.
+    `.env` stands at the top of the checkout, or where RELANCE_ENV_FILE says, or is env_file.
     Raises ConfigurationError, which names the variable and says what to do.
     """
     environ = os.environ if environ is None else environ
-    env_file = Path(environ.get("RELANCE_ENV_FILE") or ROOT / ".env")
+    env_file = env_file or Path(environ.get("RELANCE_ENV_FILE") or ROOT / ".env")
     values = {**_env_file_values(env_file), **environ}
     data = ROOT / "backend" / "data"
     return Settings(
@@ -64,6 +66,11 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         tls_ca_file=_optional_path(values, "TLS_CA_FILE"),
         allow_plaintext_hosts=_words(values, "ALLOW_PLAINTEXT_HOSTS"),
     )
+
+
+def has_key_in_environment() -> bool:
+    """Whether CREDENTIALS_KEYS comes from the environment itself, so that no file needs it."""
+    return bool(os.environ.get("CREDENTIALS_KEYS", "").strip())
 
 
 def _env_file_values(env_file: Path) -> dict[str, str]:

@@ -33,6 +33,11 @@ class Ended:
         """The lines that the owner's grep finds."""
         return [line for line in self.log.splitlines() if OWNERS_GREP.search(line)]
 
+    @property
+    def warnings(self) -> list[str]:
+        """The lines of WARNING and above."""
+        return [line for line in self.log.splitlines() if not re.match(r"\S+ (INFO|DEBUG) ", line)]
+
 
 class Started:
     """A script whose imports are done and that waits for the word."""

@@ -20,8 +20,8 @@ from backend.app.mail.folder import FetchedMail
 from backend.app.mail.imap import MailboxConnection
 from backend.app.models import Conversation, InboxMessage, LedgerEntry, MailboxState
 from backend.app.runtime import Report, Run
+from backend.demo.servers import Account
 from tests.installation import Installation, mail
-from tests.servers.accounts import Account
 
 CLIENT = "Jean Petit <jean@client.test>"
 
@@ -58,7 +58,7 @@ class Desk:
         mailbox: int | None = None,
         when: datetime | None = None,
     ) -> None:
-        """Put a mail into a folder on the server, in the company's first mailbox if none is named."""
+        """Put a mail into a folder on the server; in the first mailbox if none is named."""
         self.server.append(self.accounts[mailbox or self.mailbox], raw, folder, when)
 
     def mail(self, subject: str = "Bonjour", *, sender: str = CLIENT, **more: str) -> bytes:

@@ -230,7 +230,7 @@ def test_unsolicited_rows_are_no_mails(
     server: ScriptedImapServer, inbox: MailboxConnection
 ) -> None:
     def fetch(command: Command) -> Reply:
-        uids, _, items = command.arguments.partition(b" ")
+        _, _, items = command.arguments.partition(b" ")
         folder = server.folders["INBOX"]
         lines = [
             b"* 1 FETCH (FLAGS (\\Seen))",  # by its number, without a UID
@@ -279,6 +279,7 @@ def test_a_size_that_does_not_come_or_is_nonsense_hides_no_mail(
         b"* 1 FETCH (UID 3 RFC822.SIZE NIL)",
         b"* 2 FETCH (UID 5 FLAGS ())",
         b"* 3 FETCH (UID 8 RFC822.SIZE -7)",
+        b"* 9 FETCH (FLAGS ())",  # unsolicited, by its number
         b"{tag} OK done",
     ]
     server.script["UID FETCH"] = lambda command: Reply(b"\r\n".join(rows))

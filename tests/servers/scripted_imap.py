@@ -101,6 +101,11 @@ class ScriptedImapServer:
         self._server.server_close()
         self._thread.join()
 
+    def rows(self, folder: Folder, uids: bytes, items: bytes) -> Iterator[bytes]:
+        """The FETCH rows of an answer by the book."""
+        for uid in _chosen(folder, uids):
+            yield fetch_row(folder, uid, items)
+
     def asked(self, name: str) -> list[str]:
         """The commands of this name that came, without their tags."""
         return [command for command in self.commands if command.startswith(name)]
@@ -182,8 +187,7 @@ class _Session:
     def _fetch(self, arguments: bytes) -> Iterator[bytes]:
         assert self._folder is not None
         uids, _, items = arguments.partition(b" ")
-        for uid in _chosen(self._folder, uids):
-            yield fetch_row(self._folder, uid, items)
+        yield from self._server.rows(self._folder, uids, items)
 
 
 def fetch_row(folder: Folder, uid: int, items: bytes) -> bytes:

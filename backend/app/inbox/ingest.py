@@ -26,6 +26,7 @@ from backend.app.store import clients, conversations, ledger, mailboxes, message
 from backend.app.store.records import Checkpoint, Lease, Place, StoredFile
 
 SUBJECT_JOINS_WITHIN = timedelta(days=30)
+CLOCKS_DIFFER = timedelta(days=1)  # an answer may be dated before what it answers
 MAX_REFERENCES = 32
 EARLIEST_DATE = datetime(1990, 1, 1, tzinfo=UTC)
 # Whose mails make their senders clients: people, and people's vacation notices.
@@ -211,8 +212,14 @@ def _same_subject(session: Session, intake: Intake, item: PreparedMail, ours: bo
     client_id = clients.find_client(session, intake.company_id, party.key)
     if client_id is None:
         return None
-    since = item.sent_at - SUBJECT_JOINS_WITHIN
-    return conversations.find_by_subject(session, intake.company_id, client_id, subject.key, since)
+    return conversations.find_by_subject(
+        session,
+        intake.company_id,
+        client_id,
+        subject.key,
+        since=item.sent_at - SUBJECT_JOINS_WITHIN,
+        until=item.sent_at + CLOCKS_DIFFER,
+    )
 
 
 def _client_address(intake: Intake, item: PreparedMail, ours: bool) -> Address | None:

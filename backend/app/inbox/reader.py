@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backend.app import db
-from backend.app.errors import FolderGone
+from backend.app.errors import FolderGone, NetworkFault, ServerFault
 from backend.app.inbox.ingest import held_arrival
 from backend.app.inbox.plan import FetchPlan, plan_batches, plan_fetch, windows
 from backend.app.inbox.visit import (
+    Kept,
     Visit,
     advance_past,
     describe,
@@ -21,11 +24,15 @@ from backend.app.inbox.visit import (
 from backend.app.mail.folder import FetchedMail, FolderStatus, ServerFolder
 from backend.app.mail.imap import MailboxConnection
 from backend.app.mail.parse import parse_headers
+from backend.app.models import LedgerState
 from backend.app.store import ledger, mailboxes, messages
 from backend.app.store.records import Checkpoint, Place
 
 log = logging.getLogger("relance.sync")
 
+NO_BODY = "the server lists this mail but gives no body"
+PATIENCE = 3  # visits that failed in a row
+TROUBLE = ("server", "network")
 WINDOW_UIDS = 50_000  # the widest range whose UIDs are asked for at once
 CHUNK_MAILS = 200  # how many sizes are asked for at once
 BATCH_MAILS = 50
@@ -106,7 +113,7 @@ class FolderReader:
         if uids[0] <= self.checkpoint.recognise_until:
             sizes = self._without_known(sizes)
         settings = self.visit.run.settings
-        most = min(BATCH_MAILS, settings.sync_slice_messages)
+        most = 1 if self._in_trouble else min(BATCH_MAILS, settings.sync_slice_messages)
         for batch in plan_batches(sizes, settings.sync_batch_bytes, most):
             if not self.visit.may_go_on() or not self._read_batch(batch):
                 return False
@@ -134,12 +141,12 @@ class FolderReader:
             for uid, headers in self.connection.identities(unread).items()
             if (fingerprint := parse_headers(headers).fingerprint) is not None
         }
-        known = db.read(messages.find_messages, lease.company_id, set(fingerprints.values()))
-        duplicates = {
-            uid: known[fingerprint]
-            for uid, fingerprint in sorted(fingerprints.items())
-            if uid in sizes and fingerprint in known
-        }
+        found = db.read(messages.find_messages, lease.company_id, set(fingerprints.values()))
+        held = db.read(ledger.held_messages, self._place(0), set(found.values()))
+        # Twice in one folder: only the bodies tell whether it is one mail or two.
+        met = Counter(fingerprints.values())
+        known = {f: m for f, m in found.items() if met[f] == 1 and m not in held}
+        duplicates = {uid: known[f] for uid, f in sorted(fingerprints.items()) if f in known}
         if duplicates:
             places = {self._place(uid): message_id for uid, message_id in duplicates.items()}
             db.write(record_duplicates, lease, places)
@@ -148,7 +155,7 @@ class FolderReader:
 
     def _read_batch(self, batch: Sequence[int]) -> bool:
         """False when the budget ended before the last mail."""
-        mails = {mail.uid: mail for mail in self.connection.mails(batch)}
+        mails = {mail.uid: mail for mail in self._fetch(batch)}
         for uid in batch:
             if self.visit.budget.over:
                 return False
@@ -157,42 +164,84 @@ class FolderReader:
                 self._read_mail(mail)
         return True
 
+    @property
+    def _in_trouble(self) -> bool:
+        """The last visits all failed on the way or at the server: one mail may be the cause."""
+        lease = self.visit.lease
+        return lease.failures >= PATIENCE and lease.error_kind in TROUBLE
+
+    def _fetch(self, batch: Sequence[int]) -> list[FetchedMail]:
+        """The mails of a batch that the server gives, one by one if it chokes on them together.
+
+        One on which each visit breaks off is set aside in the end, since it must not keep back
+        those behind it (I1): a visit in trouble reads one mail at a time, and finds out which.
+        """
+        try:
+            return self.connection.mails(batch)
+        except (ServerFault, NetworkFault) as fault:
+            if self._in_trouble:
+                self._set_aside(batch[0], describe(fault))
+            # A server that gives none of them has trouble of its own.
+            elif isinstance(fault, ServerFault) and (given := self._one_by_one(batch)):
+                return given
+            raise
+
+    def _one_by_one(self, batch: Sequence[int]) -> list[FetchedMail]:
+        return [mail for uid in batch for mail in self._alone(uid)]
+
+    def _alone(self, uid: int) -> list[FetchedMail]:
+        try:
+            return self.connection.mails([uid])
+        except ServerFault:
+            return []
+
     def _ask_again(self, uid: int) -> FetchedMail | None:
         """A mail that was listed came without a body: deleted meanwhile, or the server's fault."""
         if not self.connection.sizes([uid]):
             db.write(record_gone, self.visit.lease, self.checkpoint, self._place(uid))
             self.visit.report.add("ignored")
             return None
-        again = self.connection.mails([uid])
+        again = self._alone(uid)
         return again[0] if again else FetchedMail(uid, b"", None)
 
     def _read_mail(self, mail: FetchedMail) -> None:
         visit, place = self.visit, self._place(mail.uid)
         arrived_at = held_arrival(mail.arrived_at, visit.run.now())
-        headers = mail.raw
-        if mail.raw:
-            outcome = visit.take_in(self.role, place, mail.raw, arrived_at, self.checkpoint)
-            if not isinstance(outcome, Exception):
-                return
-            error = describe(outcome)
-        else:
-            headers = self._headers(mail.uid)
-            error = "the server lists this mail but gives no body"
-            visit.report.fail("quarantined")
-            log.error(
-                "integration=%d folder=%s uid=%d quarantined error=%s",
-                place.integration_id,
-                self.role,
-                place.uid,
-                error,
-            )
-        db.write(
-            quarantine_mail,
-            visit.lease,
-            self.checkpoint,
-            place,
-            mail.raw,
-            headers,
-            arrived_at,
-            error,
-        )
+        if not mail.raw:
+            self._set_aside(mail.uid, NO_BODY)
+            return
+        outcome = visit.take_in(self.role, place, mail.raw, arrived_at, self.checkpoint)
+        if isinstance(outcome, Exception):
+            kept = Kept(mail.raw, mail.raw, arrived_at, describe(outcome))
+            db.write(quarantine_mail, visit.lease, self.checkpoint, place, kept)
+
+    def _set_aside(self, uid: int, error: str) -> None:
+        """Quarantine a mail without its body, which is asked for again later."""
+        visit, place = self.visit, self._place(uid)
+        visit.say_quarantined(self.role, place, error)
+        kept = Kept(b"", self._headers(uid), visit.run.now(), error)
+        db.write(quarantine_mail, visit.lease, self.checkpoint, place, kept)
+
+    def _headers(self, uid: int) -> bytes:
+        """Whose mail it is: an answer may lie in it, so that no reminder must go to its sender."""
+        try:
+            return self.connection.identities([uid]).get(uid, b"")
+        except (ServerFault, NetworkFault):
+            return b""
+
+
+def ask_for_bodies(visit: Visit, connection: MailboxConnection) -> None:
+    """Fetch what the server did not give earlier; the next visit handles it.
+
+    Each is put off before it is asked for, since asking may cost the connection.
+    """
+    for kept in db.read(ledger.due_without_body, visit.lease.integration_id):
+        db.write(ledger.postpone_quarantined, kept, NO_BODY, our_fault=False)
+        with contextlib.suppress(FolderGone, ServerFault):
+            if connection.examine(kept.place.folder) != kept.place.uidvalidity:
+                continue  # it was met again under another UID
+            if not connection.sizes([kept.place.uid]):
+                db.write(ledger.leave_quarantine, kept, LedgerState.IGNORED, None)
+            for mail in connection.mails([kept.place.uid]):
+                arrived_at = held_arrival(mail.arrived_at, visit.run.now())
+                db.write(ledger.keep_body, kept, mail.raw, arrived_at)

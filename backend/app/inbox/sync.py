@@ -23,7 +23,7 @@ from backend.app.endpoints import imap_endpoint
 from backend.app.errors import CredentialsUnreadable, FolderGone, LeaseLost, MailboxError
 from backend.app.inbox.backoff import backoff_seconds
 from backend.app.inbox.plan import plan_fetch, windows
-from backend.app.inbox.reader import WINDOW_UIDS, sync_folder
+from backend.app.inbox.reader import WINDOW_UIDS, ask_for_bodies, sync_folder
 from backend.app.inbox.visit import Budget, Visit, describe
 from backend.app.mail.charsets import clean_line
 from backend.app.mail.folder import Role
@@ -119,6 +119,7 @@ def _sync_mailbox(visit: Visit) -> bool:
                 log.error("integration=%d folder=%s %s", lease.integration_id, folder.role, error)
                 continue
             caught_up = caught_up and done
+        ask_for_bodies(visit, connection)
     return caught_up
 
 
@@ -145,7 +146,7 @@ def _show_mailbox(run: Run, report: Report, integration_id: int) -> None:
             if not plan.empty:
                 connection.examine(folder.name)
                 count = sum(
-                    len(connection.uids(low, high))
+                    len(connection.existing(low, high))
                     for low, high in windows(plan.first, plan.last, WINDOW_UIDS)
                 )
             report.add("would_fetch", count)

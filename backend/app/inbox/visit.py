@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -42,6 +42,16 @@ class Budget:
     def over(self) -> bool:
         """No further mail, whoever waits: the run's time is up, or it was told to stop."""
         return self.run.stopping() or time.monotonic() >= self.deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of a mail that could not be handled. raw is empty when the server gave none."""
+
+    raw: bytes = field(repr=False)
+    headers: bytes = field(repr=False)
+    arrived_at: datetime
+    error: str
 
 
 class Visit:
@@ -97,7 +107,8 @@ class Visit:
         except Exception as error:  # one mail must not stop the others
             if isinstance(error, SQLAlchemyError) and db.fault_of(error) is not None:
                 raise
-            self._say_failed(role, place, error)
+            self.say_quarantined(role, place, describe(error))
+            log.debug("integration=%d uid=%d", place.integration_id, place.uid, exc_info=error)
             return error
         self.report.add(result.state.value)
         log.info(
@@ -111,16 +122,15 @@ class Visit:
         )
         return result
 
-    def _say_failed(self, role: str, place: Place, error: Exception) -> None:
+    def say_quarantined(self, role: str, place: Place, error: str) -> None:
         self.report.fail("quarantined")
         log.error(
             "integration=%d folder=%s uid=%d quarantined error=%s",
             place.integration_id,
             role,
             place.uid,
-            describe(error),
+            error,
         )
-        log.debug("integration=%d uid=%d", place.integration_id, place.uid, exc_info=error)
 
     def retry_quarantined(self) -> None:
         """Mail that could not be handled earlier and whose pause is over."""
@@ -166,22 +176,19 @@ def quarantine_mail(
     lease: Lease,
     checkpoint: Checkpoint,
     place: Place,
-    raw: bytes,
-    headers: bytes,
-    arrived_at: datetime,
-    error: str,
+    kept: Kept,
 ) -> None:
     """Keep a mail that could not be handled, and move on behind it, in one commit."""
     mailboxes.hold_lease(session, lease)
     mailboxes.advance_checkpoint(session, checkpoint, place.uid)
-    sender = parse_headers(headers).sender
+    sender = parse_headers(kept.headers).sender
     ledger.quarantine(
         session,
         place,
-        raw,
+        kept.raw,
         sender_key=sender.key if sender else None,
-        arrived_at=arrived_at,
-        error=error,
+        arrived_at=kept.arrived_at,
+        error=kept.error,
     )
 
 

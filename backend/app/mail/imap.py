@@ -104,6 +104,10 @@ class MailboxConnection:
         """
         if last - first < SHORT_RANGE:
             return list(range(first, last + 1))
+        return self.existing(first, last)
+
+    def existing(self, first: int, last: int) -> list[int]:
+        """The UIDs from first to last that exist, ascending."""
         with translated(self._endpoint):
             found = self._client.search([b"UID", f"{first}:{last}".encode()])
         return sorted({uid for uid in found if first <= uid <= last})
@@ -114,6 +118,8 @@ class MailboxConnection:
         return {
             uid: max(size, 0) if isinstance(size := row.get(b"RFC822.SIZE"), int) else 0
             for uid, row in rows.items()
+            # An unsolicited row without a UID stands under its sequence number.
+            if b"RFC822.SIZE" in row or row.get(b"SEQ") != uid
         }
 
     def identities(self, uids: Sequence[int]) -> dict[int, bytes]:

@@ -14,7 +14,7 @@ from dotenv import dotenv_values
 from sqlalchemy.engine import make_url
 
 from backend.app import db
-from backend.app.config import ROOT, Settings, load_settings
+from backend.app.config import ROOT, Settings, has_key_in_environment, load_settings
 from backend.app.credentials import Vault, new_key
 from backend.app.errors import ConfigurationError
 
@@ -38,7 +38,7 @@ def install(env_file: Path) -> Iterator[str]:
     DatabaseUnreachable.
     """
     yield make_key(env_file)
-    settings = load_settings({**os.environ, "RELANCE_ENV_FILE": str(env_file)})
+    settings = load_settings(env_file=env_file)
     Vault(settings.credentials_keys)
     for directory in directories(settings):
         yield make_directory(directory)
@@ -52,7 +52,7 @@ def make_key(env_file: Path) -> str:
     done. Raises ConfigurationError.
     """
     try:
-        if os.environ.get(KEYS, "").strip():
+        if has_key_in_environment():
             return f"key: {KEYS} comes from the environment"
         if not env_file.exists():
             _create(env_file, f"{ENV_FILE_HEAD}{KEYS}={new_key()}\n")

@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from backend.app.models import Conversation, ConversationStatus, InboxFolder
+from backend.app.models import Conversation, ConversationStatus, InboxFolder, InboxMessage
 from backend.app.store.upsert import insert_unless_there
 
 EMAIL = "email"
@@ -117,9 +117,22 @@ def find_or_open_for_reminder(
 
 
 def find_by_subject(
-    session: Session, company_id: int, client_id: int, subject_key: str, since: datetime
+    session: Session,
+    company_id: int,
+    client_id: int,
+    subject_key: str,
+    since: datetime,
+    until: datetime,
 ) -> int | None:
-    """The client's newest conversation with this subject in which something was said since."""
+    """The client's newest conversation with this subject in which something was said then."""
+    said_then = (
+        sa.select(InboxMessage.id)
+        .where(
+            InboxMessage.conversation_id == Conversation.id,
+            InboxMessage.sent_at.between(since, until),
+        )
+        .exists()
+    )
     return session.scalar(
         sa.select(Conversation.id)
         .where(
@@ -128,6 +141,7 @@ def find_by_subject(
             Conversation.source == EMAIL,
             Conversation.subject_key == subject_key,
             Conversation.last_message_at >= since,
+            said_then,
         )
         .order_by(Conversation.last_message_at.desc())
         .limit(1)

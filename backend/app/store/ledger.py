@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -69,6 +70,20 @@ def holds(session: Session, place: Place, message_id: int) -> bool:
     return found is not None
 
 
+def held_messages(session: Session, folder: Place, message_ids: Collection[int]) -> set[int]:
+    """Which of these messages were met in the folder of this place, at whatever UID."""
+    e = LedgerEntry
+    found = session.scalars(
+        sa.select(e.message_id).where(
+            e.message_id.in_(message_ids),
+            e.integration_id == folder.integration_id,
+            e.folder == folder.folder,
+            e.uidvalidity == folder.uidvalidity,
+        )
+    )
+    return {message_id for message_id in found if message_id is not None}
+
+
 def has_entries(session: Session, integration_id: int) -> bool:
     """Whether anything was ever read from this mailbox."""
     return (
@@ -98,31 +113,47 @@ def quarantine(
             "raw": raw,
             "arrived_at": arrived_at,
             "error": error[:500],
-            # Nothing to try again where the server gave no body: a person decides.
-            "next_attempt_at": database_now(QUARANTINE_PAUSES_SECONDS[0]) if raw else None,
+            "next_attempt_at": database_now(QUARANTINE_PAUSES_SECONDS[0]),
         },
     )
 
 
 def next_quarantined(session: Session, integration_id: int) -> Quarantined | None:
     """The mail whose pause is over for longest; one at a time, since it may be large."""
-    row = session.scalar(
+    has_body = sa.func.length(QuarantinedMail.raw) > 0
+    row = session.scalar(_due_quarantined(integration_id).where(has_body).limit(1))
+    return _quarantined(row) if row else None
+
+
+def due_without_body(session: Session, integration_id: int, limit: int = 20) -> list[Quarantined]:
+    """Mails whose bodies the server did not give, and that it should be asked for again."""
+    no_body = sa.func.length(QuarantinedMail.raw) == 0
+    rows = session.scalars(_due_quarantined(integration_id).where(no_body).limit(limit))
+    return [_quarantined(row) for row in rows]
+
+
+def _due_quarantined(integration_id: int) -> sa.Select[QuarantinedMail]:
+    return (
         sa.select(QuarantinedMail)
         .where(
             QuarantinedMail.integration_id == integration_id,
             QuarantinedMail.next_attempt_at <= database_now(),
         )
         .order_by(QuarantinedMail.next_attempt_at, QuarantinedMail.id)
-        .limit(1)
     )
-    if row is None:
-        return None
-    return Quarantined(
-        row.id,
-        Place(row.integration_id, row.folder, row.uidvalidity, row.uid),
-        row.raw,
-        row.arrived_at,
-        row.attempts,
+
+
+def _quarantined(row: QuarantinedMail) -> Quarantined:
+    place = Place(row.integration_id, row.folder, row.uidvalidity, row.uid)
+    return Quarantined(row.id, place, row.raw, row.arrived_at, row.attempts)
+
+
+def keep_body(session: Session, quarantined: Quarantined, raw: bytes, arrived_at: datetime) -> None:
+    """The server gave the body after all: it can be handled now."""
+    session.execute(
+        sa.update(QuarantinedMail)
+        .where(QuarantinedMail.id == quarantined.id)
+        .values(raw=raw, arrived_at=arrived_at, next_attempt_at=database_now())
     )
 
 
