@@ -79,7 +79,9 @@ class Installation:
         path = ROOT / "backend" / "scripts" / SCRIPTS[script]
         return [sys.executable, str(path), *map(str, arguments)]
 
-    def script(self, script: str, *arguments: object, **more: str) -> subprocess.CompletedProcess[str]:
+    def script(
+        self, script: str, *arguments: object, **more: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run a real script to its end, in a process of its own."""
         return subprocess.run(
             self.command(script, *arguments),

@@ -28,7 +28,7 @@ def differences(url: str) -> list[Any]:
     options = {"compare_type": True, "compare_server_default": defaults}
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts=options)
-        found = compare_metadata(context, Base.metadata)
+        found: list[Any] = compare_metadata(context, Base.metadata)
     engine.dispose()
     return found
 

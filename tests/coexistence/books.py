@@ -38,7 +38,8 @@ def imbalances(installation: Installation) -> list[str]:
     It takes for granted that no run is going on and that each mail of the test has a Message-ID
     of its own.
     """
-    return installation.change(lambda s: [line for check in CHECKS for line in check(s)])
+    lines: list[str] = installation.change(lambda s: [x for check in CHECKS for x in check(s)])
+    return lines
 
 
 def unaccounted(installation: Installation, imap: Any, mailbox_id: int, account: Any) -> list[str]:
@@ -68,7 +69,7 @@ def delivery_faults(installation: Installation, accepted: Sequence[AcceptedMail]
     return lines
 
 
-def _count(session: Session, query: sa.Select[Any]) -> Counter[tuple[Any, ...]]:
+def _count(session: Session, query: sa.Select[*tuple[Any, ...]]) -> Counter[tuple[Any, ...]]:
     return Counter(tuple(row) for row in session.execute(query))
 
 
@@ -104,13 +105,18 @@ def empty_conversations(session: Session) -> Iterator[str]:
 
 def wrong_counters(session: Session) -> Iterator[str]:
     unread = sa.and_(InboxMessage.is_from_client, sa.not_(InboxMessage.read))
+    by_sync = sa.exists().where(
+        LedgerEntry.message_id == InboxMessage.id, LedgerEntry.state == LedgerState.STORED.value
+    )
+    # A mail counts from its arrival, a reminder that the sender filed from its Date.
+    at = sa.case((by_sync, InboxMessage.arrived_at), else_=InboxMessage.sent_at)
     query = (
         sa.select(
             Conversation.id,
             Conversation.unread_count,
             sa.func.sum(sa.case((unread, 1), else_=0)).label("unread"),
             Conversation.last_message_at,
-            sa.func.max(InboxMessage.sent_at).label("newest"),
+            sa.func.max(at).label("newest"),
         )
         .join(InboxMessage, InboxMessage.conversation_id == Conversation.id)
         .group_by(Conversation.id)

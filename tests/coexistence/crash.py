@@ -47,9 +47,12 @@ class Crashed:
 
 
 def run_until(
-    installation: Installation, script: str, arguments: Sequence[object], point: int
+    installation: Installation, script: str, arguments: Sequence[object], point: int | str
 ) -> Crashed:
-    """Run a script up to its crash point number `point`, the first is 0, or to its end."""
+    """Run a script up to a crash point, or to its end.
+
+    point: its number, the first is 0; or a label, of which the first is meant.
+    """
     log, label = installation.directory / "crash.log", installation.directory / "crash.label"
     label.unlink(missing_ok=True)
     child = processes.Process(
@@ -67,7 +70,7 @@ def _run(
     environment: Mapping[str, str],
     script: str,
     arguments: list[str],
-    point: int,
+    point: int | str,
     log: Path,
     label: Path,
 ) -> None:
@@ -81,15 +84,16 @@ def _run(
 class CrashPoints:
     """Counts the points that a run passes, and ends it at one of them."""
 
-    def __init__(self, point: int, label: Path) -> None:
-        self._left = point
+    def __init__(self, point: int | str, label: Path) -> None:
+        self._point = point
         self._label = label
+        self._passed = 0
 
     def pass_by(self, label: str) -> None:
-        if self._left == 0:
+        if self._point in (self._passed, label):
             self._label.write_text(label)
             os.kill(os.getpid(), signal.SIGKILL)
-        self._left -= 1
+        self._passed += 1
 
     def install(self) -> None:
         event.listen(Engine, "before_cursor_execute", self._statement)
@@ -116,7 +120,7 @@ class CrashPoints:
 
         def send_in_steps(client: smtplib.SMTP, data: bytes | str) -> None:
             raw = data.encode() if isinstance(data, str) else data
-            what = "the mail" if len(raw) > LONGEST_COMMAND else repr(raw[:20])
+            what = _name_of(raw)
             self.pass_by(f"before SMTP {what}")
             if len(raw) > LONGEST_COMMAND:
                 send(client, raw[: len(raw) // 2])
@@ -131,4 +135,10 @@ class CrashPoints:
             return reply
 
         smtplib.SMTP.send = send_in_steps  # type: ignore[method-assign, assignment]
-        smtplib.SMTP.getreply = getreply_and_note  # type: ignore[method-assign]
+        smtplib.SMTP.getreply = getreply_and_note  # type: ignore[method-assign, assignment]
+
+
+def _name_of(raw: bytes) -> str:
+    if len(raw) > LONGEST_COMMAND:
+        return "the mail"
+    return "the final dot" if raw == b".\r\n" else repr(raw[:20])

@@ -36,6 +36,13 @@ from tests.servers.faulty_smtp import FaultySmtpServer
 STRIDE = 37
 # Every point is in the way of one test, each of which has a database for itself.
 FIRST_POINTS = range(STRIDE) if ALL_CRASH_POINTS else range(1)
+AROUND_THE_BODY = (
+    "before SMTP the mail",
+    "in the middle of the mail",
+    "after SMTP the mail",
+    "before SMTP the final dot",
+    "after SMTP the final dot",
+)
 MOST_POINTS = 2000
 ENDS = (0, 1)  # done, or done but for a mail that the server refused
 # The outbox rows of the follow-ups of reminders_of_every_kind, in their order.
@@ -63,28 +70,46 @@ def test_every_reminder_goes_out_once_or_is_uncertain(
     trials = crashes(
         first,
         lambda: reminders_of_every_kind(installation, embedded_imap, faulty_smtp),
-        lambda box, point: run_until(
-            installation, "followups", ["--company", box.company_id], point
-        ),
+        lambda box, point: kill_sender(installation, box, point),
     )
     met: Counter[str] = Counter()
     for box, crashed in trials:
-        at = crashed.label or "the end"
-        end_leases(installation)
-        installation.send(company_id=box.company_id)
-        met.update(row.state for row in outbox_of(installation, box))
-        assert (imbalances(installation), at) == ([], at)
-        arrived = settle_by_the_copies_in_sent(
-            installation, embedded_imap, box, faulty_smtp.accepted()
-        )
-        assert (imbalances(installation), at) == ([], at)
-        assert (delivery_faults(installation, faulty_smtp.accepted()), at) == ([], at)
-        assert (unproven_after_a_day(installation), at) == ([], at)
-        assert (wrong_ends(installation, box, arrived), at) == ([], at)
-        met["trials"] += 1
-        met["killed"] += crashed.label is not None
-        met["unproven"] += len(installation.rows(OutboxMail, UNCERTAIN, company_is(box)))
+        met += check_reminders(installation, embedded_imap, faulty_smtp, box, crashed)
     tell("followups", **met)
+
+
+@pytest.mark.parametrize("label", AROUND_THE_BODY)
+def test_reminder_goes_out_once_or_is_uncertain_around_its_body(
+    installation: Installation, embedded_imap: Any, faulty_smtp: FaultySmtpServer, label: str
+) -> None:
+    box = reminders_of_every_kind(installation, embedded_imap, faulty_smtp)
+    crashed = kill_sender(installation, box, label)
+    assert crashed.label == label
+    check_reminders(installation, embedded_imap, faulty_smtp, box, crashed)
+
+
+def kill_sender(installation: Installation, box: Mailbox, point: int | str) -> Crashed:
+    return run_until(installation, "followups", ["--company", box.company_id], point)
+
+
+def check_reminders(
+    installation: Installation, imap: Any, smtp: FaultySmtpServer, box: Mailbox, crashed: Crashed
+) -> Counter[str]:
+    """Run on to the end, and beyond; returns what the trial adds to the figures."""
+    at = crashed.label or "the end"
+    end_leases(installation)
+    installation.send(company_id=box.company_id)
+    met = Counter(row.state for row in outbox_of(installation, box))
+    assert (imbalances(installation), at) == ([], at)
+    arrived = settle_by_the_copies_in_sent(installation, imap, box, smtp.accepted())
+    assert (imbalances(installation), at) == ([], at)
+    assert (delivery_faults(installation, smtp.accepted()), at) == ([], at)
+    assert (unproven_after_a_day(installation), at) == ([], at)
+    assert (wrong_ends(installation, box, arrived), at) == ([], at)
+    met["trials"] += 1
+    met["killed"] += crashed.label is not None
+    met["unproven"] += len(installation.rows(OutboxMail, UNCERTAIN, company_is(box)))
+    return met
 
 
 def reminders_of_every_kind(
@@ -94,7 +119,7 @@ def reminders_of_every_kind(
     box = new_mailbox(installation, imap, smtp)
     followups = due_reminders(installation, box, 4)
     answered, refused = (client_of(installation, each) for each in followups[2:])
-    imap.append(box.account, mail(sender=answered.email, to=box.account.address))
+    imap.append(box.account, mail(sender=answered.email or "", to=box.account.address))
     installation.set(Client, refused.id, email=f"5xx-at-dot.{box.id}@client.test")
     assert not installation.sync(company_id=box.company_id).failed
     return box
@@ -102,8 +127,8 @@ def reminders_of_every_kind(
 
 def client_of(installation: Installation, followup_id: int) -> Client:
     (followup,) = installation.rows(Followup, Followup.id == followup_id)
-    (client,) = installation.rows(Client, Client.id == followup.client_id)
-    return client
+    clients: list[Client] = installation.rows(Client, Client.id == followup.client_id)
+    return clients[0]
 
 
 def company_is(box: Mailbox) -> sa.ColumnElement[bool]:

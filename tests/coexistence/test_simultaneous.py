@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from tests.installation import Installation, mail
 from tests.servers.faulty_smtp import AcceptedMail, FaultySmtpServer
 
 CLIENTS, REPLIES = 10, 2
+OLD_CLIENT, OLD_ROOT = "jean@client.test", "<old@client.test>"
 NEW_CLIENTS = 4
 REMINDERS = 20
 
@@ -76,6 +78,37 @@ def test_two_syncs_of_two_mailboxes_with_the_same_mails_store_each_mail_once(
     assert installation.count(Conversation) == installation.count(Client) == CLIENTS
     duplicate = LedgerEntry.state == LedgerState.DUPLICATE.value
     assert installation.count(LedgerEntry, duplicate) == len(mails)
+
+
+@pytest.mark.parametrize("round_number", range(ROUNDS))
+def test_two_syncs_of_different_mails_of_the_same_clients_make_one_of_each(
+    installation: Installation, embedded_imap: Any, round_number: int
+) -> None:
+    first = new_mailbox(installation, embedded_imap)
+    second = new_mailbox(installation, embedded_imap, company_id=first.company_id)
+    old = mail(sender=OLD_CLIENT, to=first.account.address, message_id=OLD_ROOT)
+    embedded_imap.append(first.account, old)
+    assert not installation.sync().failed
+    number = sum(old_thread_and_new_clients(embedded_imap, box) for box in (first, second))
+
+    runs = run_together(installation, ["sync"], ["sync"])
+
+    assert complaints(*runs) == []
+    assert imbalances(installation) == []
+    assert installation.count(InboxMessage) == number + 1
+    assert installation.count(Client) == CLIENTS + 1
+    assert installation.count(Conversation) == 2 * CLIENTS + 1
+
+
+def old_thread_and_new_clients(imap: Any, box: Mailbox) -> int:
+    """In turn: a mail into the one old thread, arrived ever longer ago; one of a new client."""
+    to, now = box.account.address, datetime.now(UTC)
+    for number in range(CLIENTS):
+        answer = mail(sender=OLD_CLIENT, to=to, In_Reply_To=OLD_ROOT)
+        imap.append(box.account, answer, when=now - timedelta(minutes=number))
+        question = mail(sender=f"new{number}@client.test", to=to, subject=f"Question {number}")
+        imap.append(box.account, question)
+    return 2 * CLIENTS
 
 
 @pytest.mark.parametrize("round_number", range(ROUNDS))

@@ -79,6 +79,7 @@ FAULTY = {
     "drop-at-dot": uncertain(1, "went away"),
     "silence-at-dot": uncertain(1, "timeout: no answer"),
     "lost-at-dot": uncertain(0, "went away"),
+    "354-at-dot": uncertain(0, "does not allow: 354"),
     "bye-at-dot": sent(),
 }
 

@@ -110,6 +110,7 @@ UNCERTAIN: list[tuple[str, int, str]] = [
     ("drop-at-dot", 1, "went away"),
     ("silence-at-dot", 1, "timeout: no answer from"),
     ("lost-at-dot", 0, "went away"),
+    ("354-at-dot", 0, "does not allow: 354"),
 ]
 
 
@@ -175,17 +176,29 @@ def test_a_worker_that_was_held_up_before_the_body_sends_nothing(
     assert faulty_smtp.accepted() == []
 
 
+@pytest.mark.parametrize("name", ["refused", "deferred", "rejected"])
 def test_after_a_refusal_the_same_connection_serves_the_next_mail(
-    faulty_smtp: FaultySmtpServer,
+    smtp_server: SmtpServer, name: str
 ) -> None:
+    recipient = new_address()
+    raw = RAW.replace(b"them@", f"{name}-{recipient}@".encode())
+    with connected(smtp_server, timeout=10) as connection:
+        with pytest.raises(NotSent):
+            send(connection, f"{name}-{recipient}", raw)
+        assert connection.usable
+        send(connection, recipient)
+    assert len(smtp_server.delivered(recipient)) == 1
+    assert smtp_server.delivered(f"{name}-{recipient}") == []
+
+
+def test_one_connection_survives_refusals_at_each_stage(faulty_smtp: FaultySmtpServer) -> None:
     with connected(faulty_smtp) as connection:
         for refused in ("5xx-at-rcpt", "4xx-at-data", "5xx-at-dot"):
             with pytest.raises(NotSent):
                 send(connection, f"{refused}@client.test")
             send(connection, "them@client.test")
-    assert len(faulty_smtp.accepted()) == 3
     assert {mail.recipients for mail in faulty_smtp.accepted()} == {("them@client.test",)}
-    assert faulty_smtp.connections == 1
+    assert (len(faulty_smtp.accepted()), faulty_smtp.connections) == (3, 1)
 
 
 def test_a_connection_that_the_server_has_closed_is_noticed(faulty_smtp: FaultySmtpServer) -> None:

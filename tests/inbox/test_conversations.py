@@ -84,6 +84,18 @@ def test_a_late_older_mail_changes_neither_time_nor_turn(embedded_desk: Desk) ->
     assert (after.status, after.unread_count) == ("waiting", 2)
 
 
+def test_an_answer_from_a_slow_clock_is_an_answer_all_the_same(embedded_desk: Desk) -> None:
+    desk = embedded_desk
+    desk.receive(desk.mail("Devis", message_id="<q@client.test>"))
+    ours = desk.sent(CLIENT, "Re: Devis", In_Reply_To="<q@client.test>")
+    desk.receive(ours, folder="Sent")
+    desk.sync()
+    assert status(desk)[0] == "waiting"
+    desk.receive(dated(desk.reply("q@client.test", "slow"), ago(hours=5)))
+    desk.sync()
+    assert status(desk) == ("open", 2)
+
+
 def test_a_conversation_that_the_company_deleted_is_opened_anew(embedded_desk: Desk) -> None:
     desk = embedded_desk
     desk.receive(desk.mail("Devis", message_id="<q@client.test>"))
@@ -111,6 +123,17 @@ def test_a_thread_is_followed_through_references(desk: Desk) -> None:
     assert desk.sync()["stored"] == 1
     assert len(desk.conversations()) == 1
     assert desk.message("Autre sujet").placement == "references"
+
+
+def test_the_last_of_the_references_is_the_nearest(embedded_desk: Desk) -> None:
+    desk = embedded_desk
+    desk.receive(desk.mail("Devis", message_id="<one@client.test>"))
+    desk.receive(desk.mail("Facture", message_id="<two@client.test>"))
+    desk.receive(desk.mail("Suite", References="<one@client.test> <two@client.test>"))
+    desk.receive(desk.mail("Fin", In_Reply_To="<one@client.test>", References="<two@client.test>"))
+    assert desk.sync()["stored"] == 4
+    assert desk.message("Suite").conversation_id == desk.message("Facture").conversation_id
+    assert desk.message("Fin").conversation_id == desk.message("Devis").conversation_id
 
 
 def test_a_stranger_with_a_stolen_message_id_opens_a_new_conversation(desk: Desk) -> None:
@@ -141,6 +164,7 @@ def test_what_we_forward_to_another_client_is_a_conversation_with_that_one(
 def test_a_reply_without_references_joins_by_its_subject(embedded_desk: Desk) -> None:
     desk = embedded_desk
     desk.receive(desk.mail("Devis n° 12"))
+    desk.installation.add_client(desk.company, "paul@other.test", "Paul")
     desk.sync()
     desk.receive(desk.mail("RE: devis  N° 12"))
     desk.receive(desk.mail("Devis n° 12 "))  # no reply: a new matter

@@ -183,6 +183,15 @@ def test_the_mailbox_that_has_waited_longest_comes_first(leased: Desk) -> None:
     assert claim("one") is None
 
 
+def test_a_mailbox_under_lease_keeps_nobody_back(leased: Desk) -> None:
+    second = leased.add_mailbox()
+    db.write(mailboxes.add_missing_states)
+    taken(claim("one"))
+    leased.installation.set(MailboxState, leased.mailbox, last_attempt_at=ago(minutes=9))
+    leased.installation.set(MailboxState, second, last_attempt_at=ago(minutes=5))
+    assert taken(claim("two")).integration_id == second
+
+
 def test_a_run_visits_each_mailbox_once(leased: Desk) -> None:
     leased.add_mailbox()
     assert leased.sync() == {"mailboxes": 2}

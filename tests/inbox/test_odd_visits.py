@@ -102,6 +102,21 @@ def test_a_mail_that_breaks_off_every_visit_does_not_keep_back_those_behind_it(
     assert desk.state().failures == 0
 
 
+def test_the_mail_that_cuts_the_connection_is_found_among_those_of_its_batch(
+    odd_desk: Desk, server: ScriptedImapServer
+) -> None:
+    desk = odd_desk
+    fill(server, "one", "two", "three")
+    fails_on(server, 12, CUT)
+    for _ in range(reader.PATIENCE):
+        assert desk.sync() == {"mailboxes": 1, "mailboxes_failed": 1}
+        desk.end_pauses()
+    assert desk.sync() == {"mailboxes": 1, "stored": 1, "mailboxes_failed": 1, "quarantined": 1}
+    desk.end_pauses()
+    assert desk.sync() == {"mailboxes": 1, "stored": 1}
+    assert desk.subjects() == ["one", "three"]
+
+
 def test_a_body_that_was_not_given_comes_by_itself_later(
     odd_desk: Desk, server: ScriptedImapServer
 ) -> None:
@@ -211,7 +226,7 @@ def server_answer(server: ScriptedImapServer, command: Command) -> bytes:
 
 def test_an_absurd_uidnext_ends_with_the_run(odd_desk: Desk, server: ScriptedImapServer) -> None:
     server.script["STATUS"] = lambda command: Reply(
-        b'* STATUS "INBOX" (MESSAGES 0 UIDNEXT 4294967295 UIDVALIDITY 1)\r\n{tag} OK done'
+        b'* STATUS "INBOX" (MESSAGES 0 UIDNEXT 2000000 UIDVALIDITY 1)\r\n{tag} OK done'
     )
     odd_desk.sync(stopping=lambda: len(server.asked("UID SEARCH")) >= 3)
     assert len(server.asked("UID SEARCH")) == 3

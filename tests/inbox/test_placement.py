@@ -149,7 +149,7 @@ RULES = [
     ),
     (
         "a sender who only shares our own address with the message referred to",
-        facts(sender_key="claire@dubois.test", references=("from-client",)),
+        facts(sender_key="contact@dubois.test", references=("from-client",)),
         NEW,
     ),
     (
@@ -185,7 +185,7 @@ RULES = [
     ),
     (
         "we pass a client's mail on inside the company",
-        from_us("claire@dubois.test", references=("from-client",)),
+        from_us("claire@dubois.test", "contact@dubois.test", references=("from-client",)),
         NEW,
     ),
     # 5. subject

@@ -307,6 +307,18 @@ def test_mails_that_differ_in_text_alone_are_both_kept_after_a_renumbering(
     assert sorted(m.content.strip() for m in desk.messages()) == ["page 1", "page 2"]
 
 
+def test_a_mail_that_differs_in_text_alone_comes_in_the_midst_of_a_renumbering(
+    embedded_desk: Desk,
+) -> None:
+    desk = embedded_desk
+    desk.receive(same_identity(desk, "page 1"))
+    assert desk.sync()["stored"] == 1
+    desk.server.new_uidvalidity(desk.account)
+    desk.receive(same_identity(desk, "page 2"))
+    assert desk.sync() == {"mailboxes": 1, "duplicate": 1, "stored": 1}
+    assert sorted(m.content.strip() for m in desk.messages()) == ["page 1", "page 2"]
+
+
 # -- the Sent folder ---------------------------------------------------------------------------
 
 

@@ -103,17 +103,15 @@ def _file_message(
         placement="own_reminder",
         is_from_client=False,
         sent_at=said_at,
-        arrived_at=sent_at,
+        arrived_at=said_at,
     )
     if inserted is None:
         raise RaceLost("the copy in Sent was filed at this instant")
     return conversation_id
 
 
-def _append(session: Session, conversation_id: int, sent_at: datetime) -> bool:
-    return conversations.append(
-        session, conversation_id, sent_at=sent_at, unread=False, awaits_us=False
-    )
+def _append(session: Session, conversation_id: int, at: datetime) -> bool:
+    return conversations.append(session, conversation_id, at=at, unread=False, awaits_us=False)
 
 
 def settle_refused(

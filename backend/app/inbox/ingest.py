@@ -171,7 +171,7 @@ def _append(session: Session, intake: Intake, item: PreparedMail, conversation_i
     return conversations.append(
         session,
         conversation_id,
-        sent_at=item.sent_at,
+        at=item.arrived_at,
         unread=kind is not MailKind.OWN,
         awaits_us=_awaits_us(kind),
         folder_id=intake.drawers[choose_drawer(kind).slug],

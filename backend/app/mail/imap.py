@@ -145,11 +145,10 @@ class MailboxConnection:
     def _fetch(self, uids: Sequence[int], items: list[bytes]) -> Mapping[int, dict[bytes, Any]]:
         if not uids:
             return {}
+        # Servers tell of other mails in between (RFC 3501, 7.4.2); the library drops those.
         with translated(self._endpoint):
             rows: Mapping[int, dict[bytes, Any]] = self._client.fetch(list(uids), items)
-        # Servers tell of other mails' flags in between (RFC 3501, 7.4.2).
-        wanted = set(uids)
-        return {uid: row for uid, row in rows.items() if uid in wanted}
+        return rows
 
 
 @contextlib.contextmanager

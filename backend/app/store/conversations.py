@@ -152,7 +152,7 @@ def append(
     session: Session,
     conversation_id: int,
     *,
-    sent_at: datetime,
+    at: datetime,
     unread: bool,
     awaits_us: bool | None,
     folder_id: int | None = None,
@@ -161,16 +161,18 @@ def append(
 
     Locks the conversation until the commit. False when it is gone: the company deleted it.
 
+    at: when it arrived, or when we sent it; not the Date header, since a client's clock may be
+    hours behind, and the answer would then seem older than what it answers.
     awaits_us: True when a person should answer, False when we wrote, None when neither (a bounce,
     a vacation notice). An older message that arrives late changes nobody's turn.
     """
     c = Conversation
-    newest = sa.or_(c.last_message_at.is_(None), c.last_message_at <= sent_at)
+    newest = sa.or_(c.last_message_at.is_(None), c.last_message_at <= at)
     values: dict[str, object] = {
         # A reminder opens its conversation in no drawer; the answer puts it into one.
         "folder_id": sa.func.coalesce(c.folder_id, folder_id),
         "unread_count": c.unread_count + int(unread),
-        "last_message_at": sa.case((newest, sent_at), else_=c.last_message_at),
+        "last_message_at": sa.case((newest, at), else_=c.last_message_at),
     }
     if awaits_us is not None:
         turn = ConversationStatus.OPEN if awaits_us else ConversationStatus.WAITING
