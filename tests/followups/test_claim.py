@@ -26,6 +26,7 @@ from backend.app.models import (
     OutboxMail,
     QuarantinedMail,
 )
+from backend.app.store import followups as store
 from backend.app.store import outbox
 from backend.app.store.records import OutboxClaim
 from tests.followups.office import LEASE_SECONDS, Office, freshen, open_office
@@ -91,6 +92,15 @@ def test_of_workers_that_claim_at_the_same_instant_one_wins(office: Office, work
 
     assert sorted(each.followup_id for each in won) == followups
     assert [office.outbox(each).token for each in followups] == [1] * len(followups)
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_worker_does_not_wait_for_a_followup_that_another_looks_at(office: Office) -> None:
+    followup = office.reminder()
+    with ThreadPoolExecutor(1) as pool, db.SessionLocal.begin() as session:
+        store.wait_for_lock(session, followup)
+        assert pool.submit(office.claim, followup).result(timeout=20) is None
+    assert office.claimed(followup)
 
 
 def test_a_worker_whose_lease_has_ended_cannot_begin_sending(office: Office) -> None:

@@ -106,7 +106,10 @@ def assert_outcome(office: Office, name: str, expected: Outcome) -> None:
     assert len(office.delivered(name)) == expected.delivered
     assert office.followup(neighbour).steps_sent == 1
     # Nothing goes out twice, whatever the first attempt's end was.
-    assert office.send(now + timedelta(minutes=1)).counts == {}
+    later = now + timedelta(minutes=1)
+    assert office.send(later).counts == {}
+    office.send(later, followup_id=followup)
+    assert office.outbox(followup).attempts == 1
     assert len(office.delivered(name)) == expected.delivered
 
 
