@@ -33,6 +33,8 @@ from tests.coexistence.scenes import Mailbox, due_reminders, mail_with_file, new
 from tests.installation import Installation, mail
 from tests.servers.faulty_smtp import FaultySmtpServer
 
+pytestmark = pytest.mark.usefixtures("clean_processes")
+
 STRIDE = 37
 # Every point is in the way of one test, each of which has a database for itself.
 FIRST_POINTS = range(STRIDE) if ALL_CRASH_POINTS else range(1)

@@ -9,6 +9,7 @@ that another worker, or a person, was first: ClaimLost. Lease times are the data
                |<-----------------'                          '--silence, crash--> uncertain
                                                  uncertain --proof--> sent
                                                  uncertain --a person's word--> sent | planned
+                                                    failed --a person's word--> planned
 """
 
 from __future__ import annotations
