@@ -14,9 +14,12 @@ from tests.conftest import DIRECTORY
 def clean_processes(request: pytest.FixtureRequest) -> None:
     """The process of which crash.py makes its children.
 
-    Its socket lies in the session's directory, which is removed at the end: a pytest-xdist worker
-    leaves without tidying up after itself.
+    A pytest-xdist worker leaves without tidying up after itself: there its socket lies in the
+    session's directory, which is removed at the end.
     """
+    config = request.config
+    is_worker = hasattr(config, "workerinput")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tempfile, "tempdir", str(request.config.stash[DIRECTORY]))
+        if is_worker:
+            patch.setattr(tempfile, "tempdir", str(config.stash[DIRECTORY]))
         forkserver.ensure_running()

@@ -33,6 +33,8 @@ from tests.followups.office import LEASE_SECONDS, Office, freshen, open_office
 from tests.installation import Installation
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
+# For tables of values whose meaning no database changes.
+on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
 
 def take_over(office: Office, claimed: OutboxClaim, by: str) -> OutboxClaim:
@@ -309,6 +311,7 @@ def test_what_is_decided_under_the_claim(
     assert office.history(followup) == ([] if state[0] == "active" else [state[0]])
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "email",
     [
@@ -354,6 +357,7 @@ def test_a_mailbox_under_a_domain_in_national_letters_can_send(
     assert parse_mail(claimed.raw).sender.email == "contact@xn--socit-esab.test"  # type: ignore[union-attr]
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("language", "begins", "written"),
     [
