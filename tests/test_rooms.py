@@ -31,9 +31,10 @@ MAY_IMPORT = {
 }
 
 MAIL_EDGES = {"endpoint", "imap", "oauth", "smtp"}
+PURE_FOLLOWUPS = ("company_rules", "policy", "reasons", "settings", "wording")
 PURE = {
     *(f"backend.app.inbox.{name}" for name in ("plan", "placement", "filing", "backoff")),
-    *(f"backend.app.followups.{name}" for name in ("settings", "policy", "reasons", "wording")),
+    *(f"backend.app.followups.{name}" for name in PURE_FOLLOWUPS),
     *(
         f"backend.app.mail.{path.stem}"
         for path in (APP / "mail").glob("*.py")

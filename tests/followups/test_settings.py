@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from backend.app.config import ROOT
 from backend.app.errors import SettingsInvalid
 from backend.app.followups.settings import FollowupRules, FollowupType, TypeRules, load_rules
 
@@ -28,11 +30,11 @@ def test_what_a_company_sets_counts_for_that_type_alone() -> None:
 
 
 def test_every_type_has_rules_and_no_other_name_has() -> None:
-    assert set(FollowupRules.model_fields) == {kind.value for kind in FollowupType}
+    assert set(FollowupRules.model_fields) == {kind.value for kind in FollowupType} | COMMON
     for kind in FollowupType:
         only = load_rules({kind.value: {"min_gap_days": 99}})
         assert only.for_type(kind) == TypeRules(min_gap_days=99)
-    for name in ("", "invoice", "for_type", "model_config", "INVOICE_UNPAID"):
+    for name in ("", "invoice", "for_type", "model_config", "INVOICE_UNPAID", *COMMON):
         assert FollowupRules().for_type(name) is None
 
 
@@ -50,6 +52,10 @@ def test_rules_cannot_be_changed() -> None:
 
 
 IN = "followups.invoice_unpaid"
+COMMON = {
+    *("window", "holidays", "closures", "budgets", "activation"),
+    *("mail", "late_payment", "sms"),
+}
 
 
 @pytest.mark.parametrize(
@@ -64,12 +70,12 @@ IN = "followups.invoice_unpaid"
         ({"delays_days": [True]}, f"{IN}.delays_days[0]: Input should be a valid integer"),
         ({"delays_days": [-1, 7]}, f"{IN}.delays_days[0]: "),
         ({"delays_days": [10**9]}, f"{IN}.delays_days[0]: "),
-        ({"delays_days": list(range(21))}, f"{IN}.delays_days: must hold at most 20 delays"),
+        ({"delays_days": list(range(21))}, f"{IN}.delays_days: must hold at most 20"),
         ({"delays_days": [7, 7]}, f"{IN}.delays_days: each delay must be longer"),
         ({"delays_days": [14, 7]}, f"{IN}.delays_days: each delay must be longer"),
         ({"maximum": 0}, f"{IN}.maximum: "),
         ({"maximum": None}, f"{IN}.maximum: Input should be a valid integer"),
-        ({"maximum": 4}, f"{IN}: maximum is 4, but delays_days has a delay for 3 only"),
+        ({"maximum": 4}, f"{IN}: maximum is 4, but delays_days holds 3 only"),
         ({"min_gap_days": 0}, f"{IN}.min_gap_days: "),
         ({"send_hour": 24}, f"{IN}.send_hour: Input should be less than or equal to 23"),
         ({"send_hour": -1}, f"{IN}.send_hour: "),
@@ -111,3 +117,109 @@ def test_a_hostile_key_stays_one_short_line() -> None:
         load_rules({"a\nERROR forged\x1b[31m" + "x" * 10_000: {}})
     assert str(refusal.value).isprintable()
     assert len(str(refusal.value)) < 200
+
+
+def test_steps_say_when_how_and_in_which_words() -> None:
+    rules = load_rules(
+        {
+            "invoice_unpaid": {
+                "steps": [
+                    {"days_from_due": -3, "template": "invoice_soon_due"},
+                    {"days_from_due": 7},
+                    {"days_after_previous": 10},
+                    {"days_after_previous": 5, "channel": "sms", "escalation": 2},
+                ]
+            }
+        }
+    ).invoice_unpaid
+    assert [step.days_from_due for step in rules.plan] == [-3, 7, None, None]
+    assert [step.channel for step in rules.plan] == ["email", "email", "email", "sms"]
+    assert [rules.escalation_of(step) for step in (1, 2, 3, 4)] == [1, 1, 2, 2]
+    assert rules.maximum == 4
+
+
+def test_simple_delays_are_a_plan_of_mails() -> None:
+    rules = load_rules({"appointment": {"delays_days": [0, 2, 4, 6], "maximum": 3}}).appointment
+    assert [step.days_from_due for step in rules.plan] == [0, 2, 4]
+    assert {step.channel for step in rules.plan} == {"email"}
+    assert [rules.escalation_of(step) for step in (1, 2, 3)] == [1, 2, 3]
+
+
+STEP = {"days_from_due": 7}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"steps": []}, f"{IN}.steps: must hold at least one step"),
+        ({"steps": [{}]}, f"{IN}.steps[0]: must have either days_from_due or days_after_previous"),
+        ({"steps": [{**STEP, "days_after_previous": 1}]}, f"{IN}.steps[0]: must have either"),
+        ({"steps": [{"days_after_previous": 1}]}, f"{IN}.steps: the first step must have"),
+        ({"steps": [STEP, STEP]}, f"{IN}.steps: each days_from_due must be greater"),
+        ({"steps": [{**STEP, "canal": "sms"}]}, f"{IN}.steps[0].canal: unknown key"),
+        ({"steps": [{**STEP, "channel": "fax"}]}, f"{IN}.steps[0].channel: Input should be"),
+        ({"steps": [{**STEP, "template": "../x"}]}, f"{IN}.steps[0].template: must be lower-case"),
+        ({"steps": [{**STEP, "escalation": 4}]}, f"{IN}.steps[0].escalation: "),
+        ({"steps": [STEP], "delays_days": [7]}, f"{IN}: has both steps and delays_days"),
+        ({"steps": [STEP], "maximum": 2}, f"{IN}: maximum is 2, but steps holds 1 only"),
+        ({"stop_on": ["paye"]}, f"{IN}.stop_on[0]: Input should be"),
+    ],
+)
+def test_a_wrong_plan_is_refused_by_the_name_of_its_key(wrong: object, message: str) -> None:
+    with pytest.raises(SettingsInvalid) as refusal:
+        load_rules({"invoice_unpaid": wrong})
+    assert str(refusal.value).startswith(message)
+    assert ";" not in str(refusal.value), "one mistake, one message"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"window": {"days": ["lun"]}}, "followups.window.days[0]: Input should be"),
+        ({"window": {"days": []}}, "followups.window: days must name at least one day"),
+        ({"window": {"opens": "8h"}}, "followups.window.opens: must be a time such as 08:30"),
+        ({"window": {"closes": "24:01"}}, "followups.window.closes: must be a time such as"),
+        ({"window": {"opens": "19:00"}}, "followups.window: opens must be earlier than closes"),
+        ({"holidays": {"country": "fr"}}, "followups.holidays.country: must be two capital"),
+        ({"holidays": {"country": "QQ"}}, "followups.holidays: there is no calendar for"),
+        ({"holidays": {"region": "57"}}, "followups.holidays: a region needs its country"),
+        (
+            {"holidays": {"country": "FR", "region": "Bretagne"}},
+            "followups.holidays: FR has no such region, only: 57, 6AE, 971",
+        ),
+        ({"closures": [{"first_day": "2026-08-01"}]}, "followups.closures[0].last_day: is missing"),
+        (
+            {"closures": [{"first_day": "1/8/2026", "last_day": "2026-08-02"}]},
+            "followups.closures[0].first_day: must be a date such as 2026-12-24",
+        ),
+        (
+            {"closures": [{"first_day": "2026-08-03", "last_day": "2026-08-02"}]},
+            "followups.closures[0]: last_day must not be before first_day",
+        ),
+        ({"budgets": {"per_run": 0}}, "followups.budgets.per_run: "),
+        ({"activation": {"hold_older_than_days": "30"}}, "followups.activation.hold_older_than"),
+        ({"mail": {"reply_to": "x"}}, "followups.mail.reply_to: must be an e-mail address"),
+        ({"mail": {"sender_name": "a\nBcc: b"}}, "followups.mail.sender_name: must be one line"),
+        ({"mail": {"payment_link": "http://x"}}, "followups.mail.payment_link: must be a web"),
+        ({"late_payment": {"from_step": 0}}, "followups.late_payment.from_step: "),
+        ({"sms": {"sender_name": "Trop long nom"}}, "followups.sms.sender_name: must be 3 to 11"),
+    ],
+)
+def test_a_wrong_common_rule_is_refused_by_the_name_of_its_key(
+    wrong: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SettingsInvalid) as refusal:
+        load_rules(wrong)
+    assert str(refusal.value).startswith(message)
+    assert ";" not in str(refusal.value), "one mistake, one message"
+
+
+def test_the_documented_example_is_valid_and_names_every_key() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    example = json.loads(page.partition("```json\n")[2].partition("```")[0])["followups"]
+    rules = load_rules(example)
+    assert set(example["invoice_unpaid"]) == set(TypeRules.model_fields) - {"delays_days"}
+    for name in COMMON - {"closures"}:
+        assert set(example[name]) == set(type(getattr(rules, name)).model_fields), name
+        if name != "holidays":
+            assert getattr(rules, name) == getattr(FollowupRules(), name), name

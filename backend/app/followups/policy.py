@@ -213,7 +213,7 @@ class _Schedule:
     zone: ZoneInfo
 
     def step_due_at(self, step: int) -> datetime:
-        days = self.rules.delays_days[step - 1]
+        days = self.rules.plan[step - 1].days_from_due or 0
         return self._at_send_hour(self.due_date + timedelta(days=days))
 
     def gap_end(self, facts: FollowupFacts) -> datetime | None:

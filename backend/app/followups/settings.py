@@ -1,17 +1,25 @@
 """A company's follow-up rules: from its JSON document to validated, frozen settings.
 
-The document is the value of `company_settings.settings["followups"]`. Everything is optional:
+The document is the value of `company_settings.settings["followups"]`. Everything is optional;
+docs/settings.md shows all of it. For each follow-up type:
 
-    {
-      "invoice_unpaid": {
-        "delays_days": [7, 14, 21],   days after the due date at which each step falls due
-        "maximum": 3,                 how many steps go out (default: one per delay)
-        "min_gap_days": 5,            calendar days between two steps, however late the first was
-        "send_hour": 9,               the company's wall clock, 0 to 23
-        "freshness_minutes": 15       how recently the reply mailbox must have been synchronised
-      },
-      "quote_unanswered": { ... }     and so on, one object a FollowupType
+    "invoice_unpaid": {
+      "steps": [
+        {"days_from_due": -3, "template": "invoice_soon_due"},
+        {"days_from_due": 7},
+        {"days_after_previous": 10, "escalation": 2},
+        {"days_after_previous": 5, "channel": "sms"}
+      ],
+      "maximum": 4,                 how many of the steps go out (default: all)
+      "min_gap_days": 5,            calendar days between two of them, however late the first was
+      "send_hour": 9,               the hour at which a step falls due, 0 to 23
+      "freshness_minutes": 15,      how recently the reply mailbox must have been synchronised
+      "stop_on": ["answered", "paid", "refused", "accepted"]
     }
+
+`"delays_days": [7, 14, 21]` is short for three e-mail steps, so many days after the due date.
+Beside the types stand `window`, `holidays`, `closures`, `budgets`, `activation`, `mail`,
+`late_payment` and `sms`: see company_rules.py.
 
 A company edits this by hand: an unknown key is refused, since a misspelt one that was ignored
 would leave the default at work unseen.
@@ -22,15 +30,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from itertools import pairwise
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from backend.app.errors import SettingsInvalid
+from backend.app.followups.company_rules import (
+    MOST_CLOSURES,
+    Activation,
+    Budgets,
+    Closure,
+    Holidays,
+    LatePayment,
+    MailRules,
+    Rules,
+    SmsRules,
+    Window,
+)
 
 MAX_STEPS = 20
 MAX_DAYS = 3650
+LAST_ESCALATION = 3
 _SHOWN_ERRORS = 5
 _SHOWN_KEY_CHARS = 60
 
@@ -46,14 +67,40 @@ class FollowupType(StrEnum):
     PROJECT_WAITING = "project_waiting"  # a project rests until the client decides
 
 
+Channel = Literal["email", "sms"]
+StopEvent = Literal["answered", "paid", "refused", "accepted"]
+STOP_EVENTS: tuple[StopEvent, ...] = ("answered", "paid", "refused", "accepted")
 _Days = Annotated[int, Field(ge=0, le=MAX_DAYS)]
 
 
-class TypeRules(BaseModel):
-    """The rules of one follow-up type. Step n falls due `delays_days[n - 1]` after the due date."""
+class StepRule(Rules):
+    """One reminder. Exactly one of the two offsets says when it falls due.
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    days_from_due         calendar days from the due date; negative: before it
+    days_after_previous   calendar days from the day on which the previous step went out
+    template              a wording's name; None: by type and escalation
+    escalation            how firm the wording is, 1 (a friendly word) to 3; None: by position
+    """
 
+    days_from_due: Annotated[int, Field(ge=-365, le=MAX_DAYS)] | None = None
+    days_after_previous: Annotated[int, Field(ge=1, le=MAX_DAYS)] | None = None
+    channel: Channel = "email"
+    template: Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]{0,59}$")] | None = None
+    escalation: Annotated[int, Field(ge=1, le=LAST_ESCALATION)] | None = None
+
+    @model_validator(mode="after")
+    def _has_one_offset(self) -> Self:
+        if (self.days_from_due is None) == (self.days_after_previous is None):
+            raise PydanticCustomError(
+                "one_offset", "must have either days_from_due or days_after_previous"
+            )
+        return self
+
+
+class TypeRules(Rules):
+    """The rules of one follow-up type. `plan` gives the steps, however they were written."""
+
+    steps: Annotated[tuple[StepRule, ...], Field(strict=False, max_length=MAX_STEPS)] | None = None
     # Not strict: JSON knows no tuples. The numbers within stay strict.
     delays_days: Annotated[tuple[_Days, ...], Field(strict=False, max_length=MAX_STEPS)] = (
         7,
@@ -61,12 +108,32 @@ class TypeRules(BaseModel):
         21,
     )
     maximum: Annotated[int, Field(ge=1, le=MAX_STEPS)] = Field(
-        default_factory=lambda validated: len(validated.get("delays_days", ()))
+        default_factory=lambda validated: len(
+            validated.get("steps") or validated.get("delays_days", ())
+        )
     )
     # At least one day: with none, a whole series would go out in one run after an outage (I8).
     min_gap_days: Annotated[int, Field(ge=1, le=MAX_DAYS)] = 5
     send_hour: Annotated[int, Field(ge=0, le=23)] = 9
     freshness_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = 15
+    stop_on: Annotated[tuple[StopEvent, ...], Field(strict=False)] = STOP_EVENTS
+
+    @property
+    def plan(self) -> tuple[StepRule, ...]:
+        """The steps in their order, as many as may go out."""
+        steps = self.steps or tuple(StepRule(days_from_due=days) for days in self.delays_days)
+        return steps[: self.maximum]
+
+    def escalation_of(self, step: int) -> int:
+        """How firm step `step` (the first is 1) is worded: what it says, else its place.
+
+        A step before the due date does not count as a place: nothing is late yet.
+        """
+        said = self.plan[step - 1].escalation
+        if said is not None:
+            return said
+        late = sum((each.days_from_due or 0) >= 0 for each in self.plan[:step])
+        return max(1, min(late, LAST_ESCALATION))
 
     @field_validator("delays_days")
     @classmethod
@@ -80,21 +147,45 @@ class TypeRules(BaseModel):
             )
         return delays
 
+    @field_validator("steps")
+    @classmethod
+    def _steps_follow(cls, steps: tuple[StepRule, ...] | None) -> tuple[StepRule, ...] | None:
+        if steps is None:
+            return None
+        if not steps:
+            raise PydanticCustomError("no_step", "must hold at least one step")
+        if steps[0].days_from_due is None:
+            raise PydanticCustomError("first_step", "the first step must have days_from_due")
+        days = [step.days_from_due for step in steps if step.days_from_due is not None]
+        if any(later <= earlier for earlier, later in pairwise(days)):
+            raise PydanticCustomError(
+                "steps_rise", "each days_from_due must be greater than the one before"
+            )
+        return steps
+
     @model_validator(mode="after")
     def _every_step_has_a_delay(self) -> Self:
-        if self.maximum > len(self.delays_days):
+        if "steps" in self.model_fields_set and "delays_days" in self.model_fields_set:
+            raise PydanticCustomError("two_plans", "has both steps and delays_days: keep one")
+        key, number = (
+            ("steps", len(self.steps))
+            if self.steps
+            else (
+                "delays_days",
+                len(self.delays_days),
+            )
+        )
+        if self.maximum > number:
             raise PydanticCustomError(
                 "maximum_delays",
-                "maximum is {maximum}, but delays_days has a delay for {delays} only",
-                {"maximum": self.maximum, "delays": len(self.delays_days)},
+                "maximum is {maximum}, but {key} holds {number} only",
+                {"maximum": self.maximum, "key": key, "number": number},
             )
         return self
 
 
-class FollowupRules(BaseModel):
-    """The rules of one company, for every type. Made by `load_rules`."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+class FollowupRules(Rules):
+    """The rules of one company: of every type, and those common to all. Made by `load_rules`."""
 
     quote_unanswered: TypeRules = TypeRules()
     invoice_unpaid: TypeRules = TypeRules()
@@ -103,10 +194,22 @@ class FollowupRules(BaseModel):
     inactive_client: TypeRules = TypeRules()
     project_waiting: TypeRules = TypeRules()
 
+    window: Window = Window()
+    holidays: Holidays = Holidays()
+    closures: Annotated[tuple[Closure, ...], Field(strict=False, max_length=MOST_CLOSURES)] = ()
+    budgets: Budgets = Budgets()
+    activation: Activation = Activation()
+    mail: MailRules = MailRules()
+    late_payment: LatePayment = LatePayment()
+    sms: SmsRules = SmsRules()
+
     def for_type(self, name: str) -> TypeRules | None:
         """Return the rules of the follow-up type `name`; None when there is no such type."""
-        by_name: dict[str, TypeRules] = dict(self)
-        return by_name.get(name)
+        if name not in list(FollowupType):
+            return None
+        by_name: dict[str, Any] = dict(self)
+        rules: TypeRules = by_name[name]
+        return rules
 
 
 def load_rules(document: Mapping[str, Any] | None) -> FollowupRules:
@@ -128,9 +231,9 @@ _FOLLOW_ON = "default_factory_not_called"
 # pydantic speaks of Python; the reader edits JSON.
 _IN_JSON_WORDS = {
     "extra_forbidden": "unknown key",
+    "missing": "is missing",
     "model_type": "must be an object",
     "tuple_type": "must be a list",
-    "too_long": f"must hold at most {MAX_STEPS} delays",
 }
 
 
@@ -138,7 +241,22 @@ def _explained(detail: ErrorDetails) -> str:
     path = "followups"
     for part in detail["loc"]:
         path += f"[{part}]" if isinstance(part, int) else f".{_key(part)}"
+    if detail["type"] == "too_long":
+        return f"{path}: must hold at most {detail['ctx']['max_length']}"
+    if detail["type"] == "string_pattern_mismatch":
+        return f"{path}: {_SHAPES.get(str(detail['loc'][-1]), detail['msg'])}"
     return f"{path}: {_IN_JSON_WORDS.get(detail['type'], detail['msg'])}"
+
+
+# A pattern says nothing to who edits JSON.
+_SHAPES = {
+    "opens": "must be a time such as 08:30",
+    "closes": "must be a time such as 18:30, at most 24:00",
+    "country": "must be two capital letters such as FR",
+    "reply_to": "must be an e-mail address",
+    "template": "must be lower-case letters, digits and _, beginning with a letter",
+    "sender_name": "must be 3 to 11 letters and digits, beginning with a letter",
+}
 
 
 def _key(part: str) -> str:
