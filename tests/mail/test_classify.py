@@ -21,7 +21,7 @@ KINDS = [
     ("complaint_feedback_report", MailKind.COMPLAINT, "feedback-report"),
     ("read_receipt", MailKind.RECEIPT, "disposition-notification"),
     ("vacation_french_by_rfc3834", MailKind.AUTO_REPLY, "auto-submitted"),
-    ("vacation_exchange_without_rfc3834", MailKind.AUTO_REPLY, "subject"),
+    ("vacation_exchange_without_rfc3834", MailKind.AUTO_REPLY, "exchange-rule"),
     ("person_whose_server_suppresses_answers", MailKind.HUMAN, "no-automatic-mark"),
     ("person_answers_an_automatic_reply", MailKind.HUMAN, "no-automatic-mark"),
     ("person_writes_about_a_bounce", MailKind.HUMAN, "no-automatic-mark"),

@@ -1,10 +1,12 @@
-"""Automatic answers (RFC 3834): recognised by header, by vendors' headers, by subject."""
+"""Automatic answers (RFC 3834): recognised by header, by vendors' headers, by what they say."""
 
 from __future__ import annotations
 
 import re
 
+from backend.app.mail.labels import has_label, is_sieve_auto, says_is_away
 from backend.app.mail.message import ParsedMail
+from backend.app.mail.wording import NO_REPLY_LOCAL
 
 # Present with any value (but `no` and `false`), these say that a machine answered.
 _MARKS = (
@@ -23,28 +25,28 @@ _MARKS = (
     "x-apple-action",
 )
 _PRECEDENCE = {"auto_reply", "auto-reply", "autoreply"}
-# Start of the subject only: `Re: Automatic reply: ...` is a person who answers one.
-_SUBJECT = re.compile(
-    r"\s*(?:\[[^\]]{1,30}\]\s*)?\W{0,3}(?:"
-    r"auto(?:matic|mated|matisch[es]{0,2}|mática|matica|matische|matisk|maattinen|matyczna)?[- ]?"
-    r"(?:re(?:ply|sponse|spons|sponder)|answer|antwort|antwoord|svar|mail-antwort)\b"
-    r"|auto ?: |autosvar|autoantwort|autoréponse"
-    r"|réponse automatique|message automatique d.absence|(?:message|avis|notification) d.absence"
-    r"|absen(?:ce|t|te) du bureau|out of (?:the )?office\]?"
-    r"(?: ?:| auto| reply| message|$| -)|ooo ?:|on vacation ?:|vacation (?:reply|response|message)"
-    r"|automatische antwort|abwesenheits(?:notiz|nachricht|assistent|meldung)|abwesend ?:"
-    r"|respuesta automática|fuera de (?:la )?oficina|risposta automatica|fuori sede ?:|assente ?:"
-    r"|resposta automática|ausência tempor|automatisch antwoord|afwezig(?:heid|heidsbericht)? ?:"
-    r"|automatiskt svar|automatisk svar|odpowiedź automatyczna|autoodpowiedź|automatická odpov"
-    r"|автоответ|автоматический ответ"
-    r"|自動(?:返信|応答)|不在(?:通知|連絡)|自动(?:回复|答复)|自動回覆"
-    r")",
+_RESPONDER = re.compile(r"vacation|auto-?(?:respon|reply)|répondeur", re.IGNORECASE)
+_LONGEST_LOOK = 2_000
+_MACHINE_ANSWERS = re.compile(
+    r"(?:ceci est|il s.agit d.|this is|dies ist|questa è|questo è|esta es|esto es|esta é|dit is)"
+    r"\s*(?:une?|an?|eine?|una?|uma?|een)\s+(?:"
+    r"réponse (?:automatique|auto)|(?:automated|automatic|auto)[- ]?(?:response|reply|answer)"
+    r"|automatisch(?:e|er)? (?:generierte |erstellte )?(?:antwort|antwoord)"
+    r"|automatically generated (?:response|reply|answer)|risposta automatica"
+    r"|respuesta automática|resposta automática)",
+    re.IGNORECASE,
+)
+_MACHINE_WRITES = re.compile(
+    r"(?:message|e-?mail|courriel|mail|nachricht|mensaje|messaggio|bericht)s?\s(?:\w+\s){0,3}?"
+    r"(?:automati\w+|automáti\w+|générée? automatiquement|automatically (?:generated|sent))"
+    r"|(?:automated|automatic|automatically generated|automatisch\w*(?: \w+)?)"
+    r" (?:message|e-?mail|nachricht|mail)",
     re.IGNORECASE,
 )
 
 
 def find_auto_reply(mail: ParsedMail) -> str | None:
-    """Which mark says that no person wrote this answer; None when there is none."""
+    """Which header says that no person wrote this answer; None when none does."""
     submitted = mail.header("auto-submitted").lower().split(";")[0].strip()
     if submitted and submitted != "no":
         return "auto-submitted"
@@ -62,17 +64,43 @@ def find_auto_reply(mail: ParsedMail) -> str | None:
         return "x-post-messageclass"
     if mail.header("delivered-to").lower() == "autoresponder":
         return "delivered-to"
+    if _RESPONDER.search(mail.header("x-loop")) or _RESPONDER.search(mail.header("x-mailer")):
+        return "responder"
+    return "exchange-rule" if _is_exchange_rule(mail) else None
+
+
+def find_auto_reply_by_words(mail: ParsedMail) -> str | None:
+    """What the mail itself says where a gateway dropped the headers; None when nothing does.
+
+    Asked after the lists: a newsletter may speak of automatic answers, and lists send to all.
+    """
     if answers_by_subject(mail):
         return "subject"
-    if _is_exchange_rule(mail):
-        return "exchange-rule"
+    answers = bool(mail.in_reply_to or mail.references)
+    own_words = mail.reply_text[:_LONGEST_LOOK]
+    if answers and _MACHINE_ANSWERS.search(own_words):
+        return "says-automatic"
+    if _is_no_reply(mail) and answers and _MACHINE_WRITES.search(own_words):
+        return "no-reply"
     # RFC 5321 (4.5.5): only notifications have an empty reverse-path; no person's mail has.
     return "null-sender" if mail.header("return-path").strip() == "<>" else None
 
 
 def answers_by_subject(mail: ParsedMail) -> bool:
-    """Whether the subject is one that programs give their automatic answers."""
-    return _SUBJECT.match(mail.subject) is not None
+    """Whether the subject is one that programs give their automatic answers.
+
+    Its start only: `Re: Automatic reply: ...` is a person who answers one.
+    """
+    if has_label(mail.subject):
+        return True
+    if is_sieve_auto(mail.subject) and (mail.in_reply_to or "x-sieve" in mail.headers):
+        return True
+    return says_is_away(mail.subject, mail.sender.name if mail.sender else "")
+
+
+def _is_no_reply(mail: ParsedMail) -> bool:
+    local = mail.sender.email.partition("@")[0] if mail.sender else ""
+    return NO_REPLY_LOCAL.search(local) is not None
 
 
 def _is_exchange_rule(mail: ParsedMail) -> bool:

@@ -9,6 +9,7 @@ without the words.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from backend.app.mail.addresses import parse_addresses
 from backend.app.mail.autoreply import answers_by_subject
@@ -43,6 +44,13 @@ _HEADER_BLOCK = re.compile(
     re.MULTILINE | re.IGNORECASE,
 )
 _ADDRESS = re.compile(r"(?<![\w.+=/-])[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
+_UNSEEN = re.compile(
+    r"^Disposition:\s*automatic-action/[^;\n]{1,60};\s*(?:deleted|failed|denied)", re.I | re.M
+)
+_RECIPIENT_FIELD = re.compile(
+    r"^(Original-Recipient|Final-Recipient):[ \t]*([^\n]{1,500})$", re.I | re.M
+)
+_MESSAGE_ID_LINE = re.compile(r"^[^\n]{0,20}Message-ID\s?:[^\n]*$", re.I | re.M)
 _QMAIL_BOUNCE = re.compile(r"\(qmail \d+ invoked (?:for bounce|from network for bounce)\)")
 # Codes of class 5 that another try can cure all the same: mailbox full, time expired, congestion.
 _PASSING_STATUS = re.compile(r"5\.(?:2\.2|4\.7|4\.5|3\.1|2\.4)$")
@@ -58,6 +66,22 @@ def find_bounce(mail: ParsedMail) -> tuple[str, BounceReport] | None:
         return None
     reason, head, quoted = found
     return reason, _read_text(mail, head, quoted)
+
+
+def read_refusal(mail: ParsedMail) -> BounceReport | None:
+    """A mail that the recipient's filter or quota refused; None for a person's receipt.
+
+    Sieve's `reject` (RFC 5429, 2.1.2) and some delivery agents answer with a disposition
+    notification: from the mail system, with a mail that was deleted or failed unseen.
+    """
+    text = "\n".join(report.text for report in mail.reports)
+    unseen = _UNSEEN.search(text) is not None
+    rejected = "rejected" in mail.header("auto-submitted").lower()
+    if not (unseen and (rejected or _is_daemon(mail))):
+        return None
+    fields = {match[1].lower(): match[2] for match in _RECIPIENT_FIELD.finditer(text)}
+    head, quoted = _split_original(mail.text[:_LONGEST_LOOK])
+    return replace(_read_text(mail, head, quoted), recipient=_report_recipient(fields), status=None)
 
 
 def _is_failure(group: Group) -> bool:
@@ -98,12 +122,22 @@ def _weigh(mail: ParsedMail) -> tuple[str, str, str] | None:
     original = attached or bool(quoted)
     if daemon and (subject or words or original or code):
         return "mailer-daemon", head, quoted
+    # In a language that we have no words of: the mail system, an empty reverse-path, an address.
+    if daemon and null_sender and _names_an_outsider(mail, head):
+        return "mailer-daemon", head, quoted
     if null_sender and (subject or words) and subject + words + code + original >= 2:
         return "null-sender", head, quoted
     # A parcel service's `could not be delivered` comes from a machine too, but brings no mail.
     if (automatic or claims) and original and subject + words + code >= 2:
         return "failure-wording", head, quoted
     return None
+
+
+def _names_an_outsider(mail: ParsedMail, head: str) -> bool:
+    known = {
+        address.key for address in (*mail.recipients, *((mail.sender,) if mail.sender else ()))
+    }
+    return any(address_key(match[0]) not in known for match in _ADDRESS.finditer(head))
 
 
 def _is_daemon(mail: ParsedMail) -> bool:
@@ -183,7 +217,7 @@ def _is_hard(status: str | None, words: str) -> bool:
 
 
 def _read_text(mail: ParsedMail, head: str, quoted: str) -> BounceReport:
-    original = find_original(mail, quoted)
+    original = find_original(mail, quoted, head)
     found = _STATUS.search(head)
     reply = _REPLY.search(head)
     status = found[1] if found else None
@@ -214,7 +248,9 @@ def _recipient_in_text(mail: ParsedMail, head: str, original_to: str) -> str | N
     ours = {address.key for address in mail.recipients}
     if mail.sender is not None:
         ours.add(mail.sender.key)
-    named = [address_key(match[0]) for match in _ADDRESS.finditer(head)]
+    # A Message-ID looks like an address.
+    told = _MESSAGE_ID_LINE.sub("", head)
+    named = [address_key(match[0]) for match in _ADDRESS.finditer(told)]
     named = [key for key in named if key not in ours and not DAEMON_LOCAL.match(key)]
     addressed = [address.key for address in parse_addresses(original_to.encode(), most=20)]
     both = [key for key in named if key in addressed]

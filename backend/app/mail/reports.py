@@ -27,7 +27,9 @@ _SUCCESS = {"delivered", "relayed", "expanded", "deliverable"}
 _FIELD = re.compile(
     r"^([A-Za-z][A-Za-z0-9-]{1,60}):[ \t]*([^\n]*(?:\n[ \t]+[^\s][^\n]*)*)", re.MULTILINE
 )
-_MESSAGE_ID = re.compile(r"^(?:Original-)?Message-ID:\s*(<[^>]{3,2000}>|\S{3,2000})", re.I | re.M)
+_MESSAGE_ID = re.compile(
+    r"^[> \t]{0,8}(?:Original-)?Message-ID:\s*(<[^>]{3,2000}>|\S{3,2000})", re.I | re.M
+)
 _TO = re.compile(r"^To:\s*([^\n]*(?:\n[ \t][^\n]*)*)", re.I | re.M)
 
 ReportKind = Literal["feedback", "disposition", "delivered", "delivery"]
@@ -82,11 +84,11 @@ def _split_groups(report: ReportPart) -> list[Group]:
     return groups
 
 
-def find_original(mail: ParsedMail, quoted_text: str) -> Original:
-    """What a report or bounce tells of the mail it returns: from its parts, else its text."""
+def find_original(mail: ParsedMail, *told: str) -> Original:
+    """What a report or bounce tells of the mail it returns: from its parts, else from `told`."""
     texts = [report.text for report in mail.reports if report.content_type in _QUOTED]
     texts += [report.text for report in mail.reports if report.content_type not in _QUOTED]
-    texts.append(quoted_text)
+    texts += told
     found: str | None = None
     to = ""
     for text in texts:
