@@ -96,10 +96,17 @@ def smtp_server(request: pytest.FixtureRequest) -> SmtpServer:
     A test uses recipients of its own, so that delivered(address) holds its own mails alone.
     """
     if request.param == "postfix":
-        with _or_skip():
-            return postfix(_servers(request), _dovecot_or_none(request))
+        real: PostfixServer = request.getfixturevalue("postfix_server")
+        return real
     server: EmbeddedSmtpServer = request.getfixturevalue("embedded_smtp")
     return server
+
+
+@pytest.fixture
+def postfix_server(request: pytest.FixtureRequest) -> PostfixServer:
+    """The real SMTP server alone, for what the embedded one cannot do."""
+    with _or_skip():
+        return postfix(_servers(request), _dovecot_or_none(request))
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ class Settings:
     imap_timeout_seconds: int = 30
     smtp_timeout_seconds: int = 60
     send_limit: int = 200
+    send_per_minute: int = 30
     send_lease_seconds: int = 300
     uncertain_hours: int = 24
     tls_ca_file: Path | None = None
@@ -61,6 +62,7 @@ def load_settings(
         imap_timeout_seconds=_positive(values, "IMAP_TIMEOUT_SECONDS", 30),
         smtp_timeout_seconds=_positive(values, "SMTP_TIMEOUT_SECONDS", 60),
         send_limit=_positive(values, "SEND_LIMIT", 200),
+        send_per_minute=_positive(values, "SEND_PER_MINUTE", 30),
         send_lease_seconds=_positive(values, "SEND_LEASE_SECONDS", 300),
         uncertain_hours=_positive(values, "UNCERTAIN_HOURS", 24),
         tls_ca_file=_optional_path(values, "TLS_CA_FILE"),

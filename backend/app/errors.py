@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 # sysexits(3): what the system crontab and monitoring can tell apart.
 EXIT_DONE = 0
 EXIT_SOME_FAILED = 1
@@ -100,12 +102,21 @@ class NotSent(RelanceError):
     """The mail certainly did not go out. `permanent`: another try would get the same answer.
 
     code: the SMTP reply code (RFC 5321), None when there was no reply.
+    retry_after: how long the server wants us to stay away, None when it did not say.
     """
 
-    def __init__(self, message: str, *, permanent: bool, code: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        permanent: bool,
+        code: int | None = None,
+        retry_after: timedelta | None = None,
+    ) -> None:
         super().__init__(message)
         self.permanent = permanent
         self.code = code
+        self.retry_after = retry_after
 
 
 class SendUncertain(RelanceError):

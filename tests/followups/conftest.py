@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from tests.conftest import EmbeddedSmtpServer, SmtpServer
+from tests.conftest import EmbeddedSmtpServer, PostfixServer, SmtpServer
 from tests.followups.office import FaultyPost, Office, open_office
 from tests.installation import Installation
+from tests.servers.cutting_relay import CuttingRelay
 from tests.servers.embedded_imap import EmbeddedImapServer
 from tests.servers.faulty_smtp import FaultySmtpServer
 
@@ -39,3 +42,11 @@ def faulty_office(installation: Installation, faulty_smtp: FaultySmtpServer) -> 
     """On the SMTP server that fails on demand; silence is waited for one second."""
     installation.extra["SMTP_TIMEOUT_SECONDS"] = "1"
     return open_office(installation, FaultyPost(faulty_smtp))
+
+
+@pytest.fixture
+def cut_office(installation: Installation, postfix_server: PostfixServer) -> Iterator[Office]:
+    """On a real SMTP server, through a relay that breaks off; silence is waited for one second."""
+    installation.extra["SMTP_TIMEOUT_SECONDS"] = "1"
+    with CuttingRelay(postfix_server) as relay:
+        yield open_office(installation, relay)

@@ -13,7 +13,7 @@ import pytest
 from backend.app import db
 from backend.app.followups.settle import MAX_ATTEMPTS, retry_pause
 from backend.app.models import Client, Followup, OutboxMail
-from tests.followups.office import Office
+from tests.followups.office import Office, open_office
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Outcome:
 
 
 HALF_HOUR = timedelta(minutes=30)
+MINUTE = timedelta(minutes=1)
 DAY = timedelta(hours=24)
 
 
@@ -38,8 +39,8 @@ def sent() -> Outcome:
     return Outcome("sent", "sent", None, True, delivered=1)
 
 
-def put_off(code: int | None, words: str) -> Outcome:
-    return Outcome("planned", "put_off", "retry_later", True, code, again=HALF_HOUR, words=words)
+def put_off(code: int | None, words: str, again: timedelta = HALF_HOUR) -> Outcome:
+    return Outcome("planned", "put_off", "retry_later", True, code, again=again, words=words)
 
 
 def refused(code: int, words: str) -> Outcome:
@@ -56,12 +57,28 @@ def uncertain(delivered: int, words: str) -> Outcome:
 SERVED = {
     "client": sent(),
     "deferred": put_off(450, "450 4.2.0"),
+    "greylisted": put_off(450, "try again in 300 seconds", 5 * MINUTE),
     "refused": refused(550, "5.1.1"),
     "rejected": refused(550, "5.7.1 Content refused"),
+    "spam": refused(554, "This looks like spam"),
+    "later": put_off(451, "come back in 00:10:00", 10 * MINUTE),
+}
+# On Postfix alone: it says 421 and hangs up, and a relay in between cuts the connection, or lets
+# no answer through, at a chosen point
+POSTFIX = {
+    "shutdown": put_off(421, "421 4.3.2"),
+    "closing": put_off(421, "421 4.3.2"),
+    "cut-before-data": put_off(None, "went away"),
+    "mute-before-data": put_off(None, "timeout: no answer"),
+    "cut-after-dot": uncertain(1, "went away"),
+    "mute-after-dot": uncertain(1, "timeout: no answer"),
 }
 # On the one that fails on demand
 FAULTY = {
     "client": sent(),
+    "wait-at-rcpt": put_off(450, "450 4.2.1 Greylisted for 10", 10 * MINUTE),
+    "wait-at-data": put_off(450, "450 4.2.1 Greylisted for 10", 10 * MINUTE),
+    "wait-at-dot": put_off(450, "450 4.2.1 Greylisted for 10", 10 * MINUTE),
     "4xx-at-rcpt": put_off(451, "451 4.3.0 Try again later"),
     "5xx-at-rcpt": refused(554, "5.7.1 Refused"),
     "421-at-rcpt": put_off(421, "421 4.3.2 Service shutting down"),
@@ -118,6 +135,11 @@ def test_each_outcome_on_real_servers(served_office: Office, name: str) -> None:
     assert_outcome(served_office, name, SERVED[name])
 
 
+@pytest.mark.parametrize("name", POSTFIX)
+def test_each_outcome_on_postfix_behind_a_relay_that_cuts(cut_office: Office, name: str) -> None:
+    assert_outcome(cut_office, name, POSTFIX[name])
+
+
 @pytest.mark.parametrize("name", FAULTY)
 def test_each_outcome_on_a_server_that_fails(faulty_office: Office, name: str) -> None:
     assert_outcome(faulty_office, name, FAULTY[name])
@@ -155,6 +177,55 @@ def test_pauses_double_up_to_half_a_day() -> None:
     assert pauses[:6] == [HALF_HOUR * factor for factor in (1, 2, 4, 8, 16, 24)]
     assert all(earlier <= later for earlier, later in pairwise(pauses))
     assert max(pauses) == timedelta(hours=12)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "stated", "pause"),
+    [
+        (1, timedelta(minutes=5), timedelta(minutes=5)),
+        (1, timedelta(hours=3), timedelta(hours=3)),
+        (1, timedelta(0), MINUTE),
+        (1, timedelta(days=9), DAY),
+        (2, timedelta(minutes=5), 2 * HALF_HOUR),
+        (2, timedelta(hours=3), timedelta(hours=3)),
+    ],
+)
+def test_a_stated_delay_is_kept_the_first_time_and_never_shortens_later_ones(
+    attempt: int, stated: timedelta, pause: timedelta
+) -> None:
+    assert retry_pause(attempt, stated) == pause
+
+
+@pytest.mark.parametrize("name", ["421-at-rcpt", "silence-at-data", "drop-at-dot"])
+def test_a_mailbox_that_loses_three_connections_in_a_row_rests_for_this_run(
+    faulty_office: Office, name: str
+) -> None:
+    """The ones behind cost no attempt and no time-out, and go out in the next run."""
+    office = faulty_office
+    lost = [office.reminder(f"{name}.{number}") for number in range(3)]
+    behind = [office.reminder(f"client{number}") for number in range(2)]
+    other = open_office(office.installation, office.smtp)
+    another = other.reminder()
+
+    report = office.send()
+
+    assert report.counts["mailbox_down"] == 2
+    assert report.counts["sent"] == 1
+    assert office.followup(another).steps_sent == 1
+    assert [office.outbox(each).attempts for each in lost] == [1, 1, 1]
+    for each in behind:
+        row = office.outbox(each)
+        assert (row.state, row.attempts) == ("planned", 0)
+        assert "3 connections in a row were lost" in row.error
+    later = office.followup(lost[0]).next_action_at  # they do not come before the others
+    assert office.send(later, limit=2).counts == {"sent": 2}
+
+
+def test_two_lost_connections_leave_the_mailbox_at_work(faulty_office: Office) -> None:
+    office = faulty_office
+    for name in ("421-at-rcpt.1", "421-at-rcpt.2", "client1", "421-at-rcpt.3", "client2"):
+        office.reminder(name)
+    assert office.send().counts == {"put_off": 3, "sent": 2}
 
 
 def test_a_step_that_is_put_off_time_and_again_is_given_up_and_shown(faulty_office: Office) -> None:

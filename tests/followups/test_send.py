@@ -454,7 +454,7 @@ def test_a_mailbox_that_cannot_send_stops_its_own_reminders_alone(
         assert (row.state, row.attempts, row.owner) == ("planned", 0, None)
         assert words in row.error
         assert bad.state(each) == ("active", "retry_later")
-        assert bad.followup(each).next_action_at == now + timedelta(hours=1)
+        assert bad.followup(each).next_action_at == now + timedelta(minutes=20)
     assert caplog.text.count("cannot send") == 1
 
 

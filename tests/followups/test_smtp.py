@@ -22,7 +22,8 @@ from backend.app.errors import (
 )
 from backend.app.mail.endpoint import Endpoint
 from backend.app.mail.smtp import SmtpConnection, open_smtp
-from tests.conftest import EmbeddedSmtpServer, SmtpServer
+from tests.conftest import EmbeddedSmtpServer, PostfixServer, SmtpServer
+from tests.servers.cutting_relay import CuttingRelay
 from tests.servers.faulty_smtp import FaultySmtpServer
 
 RAW = (
@@ -134,6 +135,17 @@ def test_a_connection_that_breaks_in_a_long_body_sends_nothing(
         send(connection, f"{recipient}@client.test", long + b"line\r\n" * 1_500_000)
     assert not told.value.permanent
     assert faulty_smtp.accepted() == []
+
+
+def test_a_body_that_breaks_off_before_its_dot_leaves_nothing_in_postfix(
+    postfix_server: PostfixServer,
+) -> None:
+    recipient = f"cut-after-data-{new_address()}"
+    with CuttingRelay(postfix_server) as relay, connected(relay, timeout=10) as connection:
+        with pytest.raises(NotSent) as told:
+            send(connection, recipient, RAW + b"line\r\n" * 1_500_000)
+        assert (told.value.permanent, connection.usable) == (False, False)
+        assert relay.delivered(recipient) == []
 
 
 @pytest.mark.parametrize("recipient", ["drop-at-body", "cut-at-body"])

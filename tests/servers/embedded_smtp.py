@@ -69,6 +69,8 @@ class EmbeddedSmtpServer:
             return "550 5.1.1 User unknown"
         if address.startswith("deferred"):
             return "450 4.2.0 Mailbox busy, try again later"
+        if address.startswith("greylisted"):
+            return "450 4.2.0 Greylisted, please try again in 300 seconds"
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
 
@@ -80,6 +82,10 @@ class EmbeddedSmtpServer:
         to = BytesHeaderParser().parsebytes(envelope.content).get("To", "")
         if "rejected" in to:
             return "550 5.7.1 Content refused"
+        if any(recipient.startswith("spam") for recipient in envelope.rcpt_tos):
+            return "554 5.7.1 This looks like spam"
+        if any(recipient.startswith("later") for recipient in envelope.rcpt_tos):
+            return "451 4.7.1 Too many mails, come back in 00:10:00"
         mail_from = envelope.mail_from or ""
         accepted = Accepted(mail_from, mail_from, tuple(envelope.rcpt_tos), envelope.content)
         for recipient in accepted.recipients:

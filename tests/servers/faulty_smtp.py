@@ -3,19 +3,19 @@
     FAULT-at-STAGE...@any.domain      for example  drop-at-data.17@example.test
 
     stage   when                                   faults
-    mail    the answer to MAIL FROM                4xx 5xx 421 odd drop silence
-    rcpt    the answer to RCPT TO                  4xx 5xx 421 odd drop silence
-    data    the answer to DATA, before any body    4xx 5xx 421 odd drop silence
+    mail    the answer to MAIL FROM                4xx wait 5xx 421 odd drop silence
+    rcpt    the answer to RCPT TO                  4xx wait 5xx 421 odd drop silence
+    data    the answer to DATA, before any body    4xx wait 5xx 421 odd drop silence
     body    354 has been sent, the body is coming  drop (at once), cut (in the middle), silence
-    dot     the answer to the final dot            4xx 5xx 421 354 odd drop silence lost bye
+    dot     the answer to the final dot            4xx wait 5xx 421 354 odd drop silence lost bye
 
-`354` is what no server may answer there, `odd` a refusal with control characters in it. `drop`
-closes the connection without an answer, `silence` keeps it open and says nothing until the client
-gives up. At the final dot, `drop` and `silence` come after the mail has been accepted (its answer
-is lost), `lost` closes the connection without having accepted it: the client cannot tell. `bye`
-accepts and answers, and then closes the connection, as servers do with one that is idle. The stage
-`mail` goes by the sender's local part instead of the recipient's. Every other recipient gets its
-mail. `at_connect` is a fault of the greeting: 421, drop, silence.
+`wait` is a 4xx that states a delay, `354` is what no server may answer there, `odd` a refusal with
+control characters in it. `drop` closes the connection without an answer, `silence` keeps it open
+and says nothing until the client gives up. At the final dot, `drop` and `silence` come after the
+mail has been accepted (its answer is lost), `lost` closes the connection without having accepted
+it: the client cannot tell. `bye` accepts and answers, and then closes the connection, as servers do
+with one that is idle. The stage `mail` goes by the sender's local part instead of the recipient's.
+Every other recipient gets its mail. `at_connect` is a fault of the greeting: 421, drop, silence.
 
 Accepted mails are lines of JSON in a file, written before the answer goes out, so that a process
 that is killed meanwhile, or another one, can be compared with what the server really took.
@@ -42,6 +42,7 @@ from tests.servers.shared import HOST
 FAULT = re.compile(r"(?P<fault>[a-z0-9]+)-at-(?P<stage>mail|rcpt|data|body|dot)\b")
 REPLIES = {
     "4xx": "451 4.3.0 Try again later",
+    "wait": "450 4.2.1 Greylisted for 10 minutes",
     "5xx": "554 5.7.1 Refused",
     "421": "421 4.3.2 Service shutting down",
     "354": "354 Still listening",

@@ -4,7 +4,12 @@ Every address of every domain is a mailbox here, except these, by their local pa
 
     refused...   550 5.1.1 at RCPT
     deferred...  450 4.2.0 at RCPT
+    greylisted.. 450 4.2.0 at RCPT, with a stated delay of 300 seconds
+    shutdown...  421 4.3.2 at RCPT, and the connection is closed
     rejected...  550 5.7.1 after the final dot (it looks at the To header)
+    spam...      554 5.7.1 after the final dot
+    later...     451 4.7.1 after the final dot
+    closing...   421 4.3.2 after the final dot, and the connection is closed
     bounced...   accepted; then a real bounce (RFC 3464) is delivered to the envelope sender
 
 STARTTLS and AUTH are offered, not demanded. Postfix asks Dovecot whether a password is right, so
@@ -65,6 +70,7 @@ transport_maps = regexp:{home}/transport
 header_checks = regexp:{home}/header_checks
 smtpd_recipient_restrictions = check_recipient_access regexp:{home}/recipients, permit
 smtpd_relay_restrictions = permit_mynetworks, reject
+smtpd_end_of_data_restrictions = check_recipient_access regexp:{home}/end_of_data, permit
 smtpd_tls_cert_file = {home}/cert.pem
 smtpd_tls_key_file = {home}/key.pem
 smtpd_tls_security_level = may
@@ -103,6 +109,13 @@ postlog unix-dgram n - n - 1 postlogd
 RECIPIENTS = """
 /^refused/ 550 5.1.1 User unknown
 /^deferred/ 450 4.2.0 Mailbox busy, try again later
+/^greylisted/ 450 4.2.0 Greylisted, please try again in 300 seconds
+/^shutdown/ 421 4.3.2 Service shutting down
+"""
+END_OF_DATA = """
+/^spam/ 554 5.7.1 This looks like spam
+/^later/ 451 4.7.1 Too many mails, come back in 00:10:00
+/^closing/ 421 4.3.2 Service shutting down
 """
 HEADER_CHECKS = "/^To:.*rejected/ REJECT 5.7.1 Content refused\n"
 # No user of this machine has such a name: local(8) accepts the mail and finds out later.
@@ -175,6 +188,7 @@ def _start(home: Path, dovecot: DovecotServer | None) -> Facts:
     (home / "etc" / "main.cf").write_text(main)
     (home / "etc" / "master.cf").write_text(MASTER.format(port=port, tls_port=tls_port))
     (home / "recipients").write_text(RECIPIENTS)
+    (home / "end_of_data").write_text(END_OF_DATA)
     (home / "header_checks").write_text(HEADER_CHECKS)
     (home / "transport").write_text(TRANSPORT)
     run_program("postfix", "-c", str(home / "etc"), "start")

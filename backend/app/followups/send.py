@@ -19,7 +19,6 @@ from datetime import timedelta
 from sqlalchemy.exc import DBAPIError
 
 from backend.app import db
-from backend.app.endpoints import smtp_endpoint
 from backend.app.errors import (
     ClaimLost,
     CredentialsUnreadable,
@@ -31,62 +30,26 @@ from backend.app.errors import (
 )
 from backend.app.followups import settle
 from backend.app.followups.claim import begin_sending, claim_followup, preview_followup
+from backend.app.followups.outlets import Outlets
 from backend.app.followups.policy import Decision, Hold, ReasonCode, Stop, Wait
 from backend.app.followups.recover import recover
-from backend.app.mail.smtp import SmtpConnection, open_smtp
 from backend.app.models import OutboxState
 from backend.app.runtime import Report, Run
-from backend.app.store import followups, mailboxes
+from backend.app.store import followups
 from backend.app.store.records import OutboxClaim
 
 log = logging.getLogger("relance.followups")
 
 MOST_LOOKS = 20_000  # in one run; who waits longest comes first, so the rest comes next time
 PAUSE_AFTER_FAULT = timedelta(hours=1)
+# Less than a step is put off for: what a mailbox could not send comes before what servers refused.
+MAILBOX_PAUSE = timedelta(minutes=20)
 # The body must follow its commit at once; a process frozen in between must not send late.
 BODY_WITHIN_SECONDS = 30.0
 
 
 class StoppedBeforeBody(RelanceError):
     """The client answered, paid or was taken off while the server was being spoken to."""
-
-
-class Outlets:
-    """One SMTP connection for each mailbox and run; a mailbox that fails is left for this run.
-
-    gone_out: how many mails went out, or may have.
-    """
-
-    def __init__(self, run: Run) -> None:
-        self.gone_out = 0
-        self._run = run
-        self._open: dict[int, SmtpConnection] = {}
-        self._failed: dict[int, MailboxError | CredentialsUnreadable] = {}
-
-    def connection(self, integration_id: int) -> SmtpConnection:
-        """Raises MailboxError or CredentialsUnreadable, each time the same for one mailbox."""
-        if integration_id in self._failed:
-            raise self._failed[integration_id]
-        connection = self._open.get(integration_id)
-        if connection is None or not connection.answers():
-            try:
-                account = db.read(mailboxes.load_account, integration_id)
-                endpoint = smtp_endpoint(account, self._run.settings, self._run.vault)
-                connection = open_smtp(endpoint)
-            except (MailboxError, CredentialsUnreadable) as error:
-                self.give_up(integration_id, error)
-                raise
-            self._open[integration_id] = connection
-        return connection
-
-    def give_up(self, integration_id: int, error: MailboxError | CredentialsUnreadable) -> None:
-        """Leave a mailbox alone for the rest of the run."""
-        self._failed[integration_id] = error
-        log.error("integration=%d cannot send: %s", integration_id, error)
-
-    def close(self) -> None:
-        for connection in self._open.values():
-            connection.close()
 
 
 def send_due_followups(
@@ -112,7 +75,7 @@ def send_due_followups(
         followup_id=followup_id,
     )
     try:
-        for each in due:
+        for each in outlets.in_pace(due):
             if run.stopping():
                 return
             if outlets.gone_out >= limit:
@@ -187,7 +150,7 @@ def _deliver(run: Run, report: Report, outlets: Outlets, claimed: OutboxClaim) -
         return
     except (MailboxError, CredentialsUnreadable) as error:
         report.fail("mailbox_down")
-        again = run.now() + PAUSE_AFTER_FAULT
+        again = run.now() + MAILBOX_PAUSE
         db.write(settle.settle_mailbox_down, claimed, str(error), again)
     except NotSent as error:
         _settle_refused(run, report, claimed, error)
@@ -212,20 +175,14 @@ def _deliver(run: Run, report: Report, outlets: Outlets, claimed: OutboxClaim) -
 
 
 def _speak(run: Run, report: Report, outlets: Outlets, claimed: OutboxClaim) -> str:
-    """The server's last words. Raises what SmtpConnection.send and Outlets.connection raise."""
-    connection = outlets.connection(claimed.integration_id)
-    sender = db.read(mailboxes.load_account, claimed.integration_id).email
-    try:
-        return connection.send(
-            sender=sender,
-            recipient=claimed.recipient,
-            raw=claimed.raw,
-            before_body=lambda: _before_body(run, report, claimed),
-            body_within=BODY_WITHIN_SECONDS,
-        )
-    except MailboxError as error:
-        outlets.give_up(claimed.integration_id, error)
-        raise
+    """The server's last words. Raises what Outlets.send raises, and StoppedBeforeBody."""
+    return outlets.send(
+        claimed.integration_id,
+        recipient=claimed.recipient,
+        raw=claimed.raw,
+        before_body=lambda: _before_body(run, report, claimed),
+        body_within=BODY_WITHIN_SECONDS,
+    )
 
 
 def _before_body(run: Run, report: Report, claimed: OutboxClaim) -> None:

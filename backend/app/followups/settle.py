@@ -24,6 +24,8 @@ OWN_REMINDER = Classification(MailKind.OWN, "reminder")
 MAX_ATTEMPTS = 6
 FIRST_RETRY = timedelta(minutes=30)
 LAST_RETRY = timedelta(hours=12)
+SHORTEST_STATED = timedelta(minutes=1)
+LONGEST_STATED = timedelta(days=1)
 
 
 def settle_sent(
@@ -133,7 +135,7 @@ def settle_refused(
             session, followup, AutoState.HELD, f"{reason.value}: {error}"[:200], at=now
         )
         return OutboxState.FAILED
-    again = now + retry_pause(claimed.attempts)
+    again = now + retry_pause(claimed.attempts, error.retry_after)
     outbox.settle_not_sent(
         session,
         claimed,
@@ -146,10 +148,19 @@ def settle_refused(
     return OutboxState.PLANNED
 
 
-def retry_pause(attempts: int) -> timedelta:
-    """Half an hour, doubling up to twelve (RFC 5321, 4.5.4.1 asks for 30 minutes at least)."""
+def retry_pause(attempts: int, stated: timedelta | None = None) -> timedelta:
+    """Half an hour, doubling up to twelve (RFC 5321, 4.5.4.1 asks for 30 minutes at least).
+
+    stated: what the server asked for. It is taken at its word the first time, be it shorter or
+    longer; when it puts us off again, our own pause is the least. A minute to a day, whatever it
+    says.
+    """
     doubled: int = 2 ** (attempts - 1)
-    return min(LAST_RETRY, FIRST_RETRY * doubled)
+    pause = min(LAST_RETRY, FIRST_RETRY * doubled)
+    if stated is None:
+        return pause
+    asked = min(max(stated, SHORTEST_STATED), LONGEST_STATED)
+    return asked if attempts == 1 else max(asked, pause)
 
 
 def settle_mailbox_down(

@@ -25,6 +25,7 @@ from backend.app.errors import (
     ServerFault,
     Throttled,
 )
+from backend.app.mail.delays import stated_delay
 from backend.app.mail.endpoint import (
     Endpoint,
     network_fault,
@@ -108,7 +109,13 @@ class SmtpConnection:
         code, words = reply
         if code // 100 == wanted // 100:
             return
-        raise NotSent(f"{code} {_text(words)}", permanent=code // 100 == 5, code=code)
+        text = _text(words)
+        raise NotSent(
+            f"{code} {text}",
+            permanent=code // 100 == 5,
+            code=code,
+            retry_after=stated_delay(text) if code // 100 == 4 else None,
+        )
 
     @contextlib.contextmanager
     def _nothing_sent(self) -> Iterator[None]:

@@ -111,6 +111,14 @@ def find_sending_mailbox(session: Session, company_id: int, wanted: int | None) 
     return session.scalar(query.order_by(i.id).limit(1))
 
 
+def find_mailbox_of(session: Session, followup_id: int) -> int | None:
+    """The mailbox that a follow-up's reminder goes out from; None when it has none that can."""
+    row = session.execute(
+        sa.select(Followup.company_id, Followup.integration_id).where(Followup.id == followup_id)
+    ).one_or_none()
+    return None if row is None else find_sending_mailbox(session, *row)
+
+
 def has_quarantined_mail(session: Session, company_id: int, sender_key: str) -> bool:
     """Whether a mail of this sender lies in the quarantine of one of the company's mailboxes."""
     found = session.scalar(
