@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from backend.app import db
-from backend.app.models import Followup, OutboxMail
+from backend.app.models import Client, Followup, OutboxMail
 from tests.followups import letters
 from tests.followups.office import FaultyPost, Office, open_office
 from tests.installation import Installation, mail
@@ -107,6 +107,33 @@ def test_before_the_first_step_what_came_since_the_followup_was_made_counts(
     receive(office, raw, when=now - age)
     office.send()
     assert office.state(followup) == state
+
+
+def test_the_mail_that_a_followup_is_made_from_is_no_answer_to_it(read_office: Office) -> None:
+    """A client asks, somebody reads it and makes a follow-up within the minute."""
+    office = read_office
+    receive(office, mail(sender=office.address(), to=office.account.address))
+    [client] = office.installation.rows(Client, Client.company_id == office.company)
+    made_at = office.messages()[0].created_at + timedelta(seconds=2)
+    followup = office.installation.add_followup(office.company, client.id, created_at=made_at)
+    office.send(now=made_at + timedelta(minutes=1))
+    assert office.state(followup) == GOES_ON
+
+
+def test_a_mail_that_came_in_unread_while_the_followup_was_made_is_an_answer(
+    read_office: Office,
+) -> None:
+    """It reached the server a minute before, and the inbox a second after."""
+    office = read_office
+    client, now = office.client(), db.utc_now()
+    arrived_at = now - timedelta(minutes=1)
+    followup = office.installation.add_followup(
+        office.company, client, created_at=now - timedelta(seconds=5)
+    )
+    raw = mail(sender=office.address(), to=office.account.address)
+    receive(office, raw, when=arrived_at)
+    office.send()
+    assert office.state(followup) == ANSWERED
 
 
 def test_a_reply_that_lands_between_claim_and_body_stops_the_reminder(

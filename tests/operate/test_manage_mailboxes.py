@@ -8,15 +8,19 @@ import pty
 import select
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Sink
 
 from backend.app.models import InboxIntegration, MailboxState, Security
 from backend.demo.servers import Account, MailServers
 from backend.scripts.cli.mailbox import SECURITIES
 from tests.installation import Installation
 from tests.operate.conftest import Manage
+from tests.servers.shared import HOST, free_ports
 
 PASSWORD = "pass word: %'\"\\ 7f3a"
 
@@ -25,6 +29,15 @@ PASSWORD = "pass word: %'\"\\ 7f3a"
 def account(mail_servers: MailServers) -> Account:
     name = f"box-{os.urandom(6).hex()}@atelier.test"
     return mail_servers.add_account(name, PASSWORD)
+
+
+@pytest.fixture
+def relay() -> Iterator[Controller]:
+    """An SMTP server that knows its users by their addresses and offers no sign-in."""
+    server = Controller(Sink(), hostname=HOST, port=free_ports(1)[0])
+    server.start()
+    yield server
+    server.stop()
 
 
 def add_arguments(
@@ -101,6 +114,34 @@ def test_a_refused_sign_in_stores_nothing_and_says_why(
     assert "nothing was stored" in result.stderr
     assert installation.count(InboxIntegration) == 0
     assert "wrong\n" not in result.output
+
+
+def test_a_refusal_of_one_server_still_shows_what_the_other_holds(
+    manage: Manage, company_id: int, account: Account, mail_servers: MailServers
+) -> None:
+    add = add_arguments(company_id, account, mail_servers, "--smtp-password")
+    result = manage(*add, stdin=f"{PASSWORD}\nwrong\n", status=1)
+    assert "signed in; mails in INBOX: 0" in result.stdout
+    assert "SMTP" not in result.stdout
+
+
+def test_a_relay_that_knows_us_by_address_is_not_said_to_have_let_us_in(
+    manage: Manage,
+    company_id: int,
+    account: Account,
+    mail_servers: MailServers,
+    relay: Controller,
+) -> None:
+    add = [
+        *add_arguments(company_id, account, mail_servers),
+        *("--smtp-host", relay.hostname, "--smtp-port", relay.port, "--smtp-security", "plain"),
+    ]
+    refused = manage(*add, stdin=PASSWORD, status=1)
+    assert "an empty user name (--smtp-username '')" in refused.stderr
+    stored = manage(*add, "--smtp-username", "", stdin=PASSWORD)
+    assert f"SMTP {relay.hostname}:{relay.port}: answers; no sign-in was asked for" in (
+        stored.stdout
+    )
 
 
 def test_no_check_stores_it_as_it_is(

@@ -27,6 +27,8 @@ from backend.app.store.records import CompanyProfile, DueFollowup
 # INTERNALDATE has whole seconds and the mail server its own clock: an answer that seems to have
 # come just before the reminder went out counts as one.
 CLOCK_TOLERANCE = timedelta(minutes=2)
+# SQLite's CURRENT_TIMESTAMP has whole seconds: what came in within one counts as having come later.
+WHOLE_SECONDS = timedelta(seconds=1)
 QUARANTINE_RETRY = timedelta(hours=1)
 OTHER_HANDS_RETRY = timedelta(minutes=5)
 UNCERTAIN_RETRY = timedelta(hours=1)
@@ -80,8 +82,15 @@ def _answered_at(session: Session, followup: DueFollowup) -> datetime | None:
     if followup.client_key is None:
         return None
     since = (followup.last_step_at or followup.created_at) - CLOCK_TOLERANCE
+    # Who made the follow-up could read what was in the inbox by then: that is what it is about.
+    stored_since = None if followup.last_step_at else followup.created_at - WHOLE_SECONDS
     return messages.find_answer(
-        session, followup.company_id, followup.client_key, followup.conversation_id, since
+        session,
+        followup.company_id,
+        followup.client_key,
+        followup.conversation_id,
+        since,
+        stored_since,
     )
 
 

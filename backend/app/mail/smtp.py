@@ -207,11 +207,16 @@ def _connect(endpoint: Endpoint) -> smtplib.SMTP:
 
 
 def _sign_in(client: smtplib.SMTP, endpoint: Endpoint) -> None:
+    client.ehlo_or_helo_if_needed()
+    if not client.has_extn("auth"):
+        raise smtplib.SMTPNotSupportedError(
+            "offers no sign-in here; a relay that asks for none wants an empty user name "
+            "(--smtp-username ''), others may want another port or protection"
+        )
     if (endpoint.username + endpoint.password).isascii():
         client.login(endpoint.username, endpoint.password)
         return
     # smtplib writes ASCII alone; a password may hold any letter, in UTF-8 (RFC 4616).
-    client.ehlo_or_helo_if_needed()
     if "PLAIN" not in client.esmtp_features.get("auth", "").upper().split():
         raise smtplib.SMTPNotSupportedError(
             "without AUTH PLAIN a user name or password must be in ASCII"

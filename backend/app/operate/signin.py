@@ -31,10 +31,14 @@ class ImapFound:
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """What both servers said. smtp is the server, None without one, or when it failed."""
+    """What both servers said. smtp is the server, None without one, or when it failed.
+
+    smtp_signed_in: False where the mailbox has no user name there.
+    """
 
     imap: ImapFound | None
     smtp: str | None
+    smtp_signed_in: bool
     failures: tuple[str, ...]
 
 
@@ -42,6 +46,7 @@ def sign_in(account: MailboxAccount, settings: Settings, vault: Vault) -> SignIn
     """Try IMAP and, where the mailbox has one, SMTP. Raises CredentialsUnreadable."""
     failures: list[str] = []
     imap = smtp = None
+    signed_in = False
     try:
         imap = look_into(imap_endpoint(account, settings, vault), account.sent_folder)
     except MailboxError as error:
@@ -50,10 +55,10 @@ def sign_in(account: MailboxAccount, settings: Settings, vault: Vault) -> SignIn
         try:
             endpoint = smtp_endpoint(account, settings, vault)
             open_smtp(endpoint).close()
-            smtp = str(endpoint)
+            smtp, signed_in = str(endpoint), bool(endpoint.username)
         except MailboxError as error:
             failures.append(f"SMTP: {error}")
-    return SignIn(imap, smtp, tuple(failures))
+    return SignIn(imap, smtp, signed_in, tuple(failures))
 
 
 def look_into(endpoint: Endpoint, sent_folder: str | None) -> ImapFound:

@@ -215,14 +215,18 @@ def find_answer(
     client_key: str,
     conversation_id: int | None,
     since: datetime,
+    stored_since: datetime | None,
 ) -> datetime | None:
     """When a person on the client's side last wrote since `since`; None for not at all.
 
     The client from anywhere, or anybody but us in the conversation of the reminders. Vacation
-    notices, bounces and newsletters are no answer.
+    notices, bounces and newsletters are no answer. stored_since: mail that stood in the inbox
+    before this instant is none either (the database's clock).
     """
     m = InboxMessage
-    human = (m.is_from_client, m.kind == MailKind.HUMAN.value, m.arrived_at >= since)
+    human = [m.is_from_client, m.kind == MailKind.HUMAN.value, m.arrived_at >= since]
+    if stored_since is not None:
+        human.append(m.created_at >= stored_since)
     by_client = sa.select(sa.func.max(m.arrived_at)).where(
         m.company_id == company_id, m.from_key == client_key, *human
     )

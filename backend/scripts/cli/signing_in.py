@@ -19,6 +19,7 @@ def check_sign_in(installation: Installation, account: MailboxAccount, otherwise
 
     found = sign_in(account, installation.settings, installation.vault)
     if found.failures:
+        say_found(found)
         for failure in found.failures:
             say(failure, err=True)
         fail(f"the sign-in failed; {otherwise}")
@@ -37,4 +38,5 @@ def say_found(found: SignIn) -> None:
         numbered = "yes" if imap.change_numbers else "no"
         say(f"  the server numbers changes (CONDSTORE): {numbered}")
     if found.smtp is not None:
-        say(f"SMTP {found.smtp}: signed in")
+        said = "signed in" if found.smtp_signed_in else "answers; no sign-in was asked for"
+        say(f"SMTP {found.smtp}: {said}")
