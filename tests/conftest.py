@@ -57,7 +57,7 @@ def workspace(tmp_path: Path) -> Workspace:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """An empty database at the newest migration, for this test alone."""
-    with _or_skip(), migrated(_servers(request), request.param, tmp_path) as made:
+    with or_skip(), migrated(_servers(request), request.param, tmp_path) as made:
         yield made
 
 
@@ -75,7 +75,7 @@ def installation(
 @pytest.fixture(params=["sqlite", "postgresql"])
 def bare_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A database without tables, for the tests of the migrations themselves."""
-    with _or_skip(), bare(_servers(request), request.param, tmp_path) as made:
+    with or_skip(), bare(_servers(request), request.param, tmp_path) as made:
         yield made
 
 
@@ -83,7 +83,7 @@ def bare_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Da
 def imap_server(request: pytest.FixtureRequest) -> ImapServer:
     """An IMAP server; a test makes its own user on it with add_user()."""
     if request.param == "dovecot":
-        with _or_skip():
+        with or_skip():
             return dovecot(_servers(request))
     server: EmbeddedImapServer = request.getfixturevalue("embedded_imap")
     return server
@@ -105,7 +105,7 @@ def smtp_server(request: pytest.FixtureRequest) -> SmtpServer:
 @pytest.fixture
 def postfix_server(request: pytest.FixtureRequest) -> PostfixServer:
     """The real SMTP server alone, for what the embedded one cannot do."""
-    with _or_skip():
+    with or_skip():
         return postfix(_servers(request), _dovecot_or_none(request))
 
 
@@ -156,7 +156,8 @@ def _dovecot_or_none(request: pytest.FixtureRequest) -> DovecotServer | None:
 
 
 @contextlib.contextmanager
-def _or_skip() -> Iterator[None]:
+def or_skip() -> Iterator[None]:
+    """Skip the test, or fail it, where a real server cannot be had."""
     try:
         yield
     except ServerMissing as missing:

@@ -21,16 +21,35 @@ MAY_IMPORT = {
     "credentials": ("errors",),
     "db": ("config", "errors", "models"),
     "store": ("db", "errors", "mail", "models"),
-    "endpoints": ("config", "credentials", "errors", "mail", "store"),
+    "tokens": (*FOUNDATIONS, "mail", "store"),
+    "endpoints": ("config", "credentials", "errors", "mail", "store", "tokens"),
     "runtime": (*FOUNDATIONS, "store"),
     "inbox": (*FOUNDATIONS, "endpoints", "mail", "models", "runtime", "store"),
     "followups": (*FOUNDATIONS, "endpoints", "mail", "models", "runtime", "store"),
     # What manage.py calls settles and explains follow-ups by the same rules as the sender.
-    "operate": (*FOUNDATIONS, "endpoints", "followups", "inbox", "mail", "models", "store"),
-    "scripts": (*FOUNDATIONS, "followups", "inbox", "mail", "operate", "runtime", "store"),
+    "operate": (
+        *FOUNDATIONS,
+        "endpoints",
+        "followups",
+        "inbox",
+        "mail",
+        "models",
+        "store",
+        "tokens",
+    ),
+    "scripts": (
+        *FOUNDATIONS,
+        "followups",
+        "inbox",
+        "mail",
+        "operate",
+        "runtime",
+        "store",
+        "tokens",
+    ),
 }
 
-MAIL_EDGES = {"endpoint", "imap", "oauth", "smtp"}
+MAIL_EDGES = {"endpoint", "imap", "oauth", "sasl", "smtp"}
 PURE_FOLLOWUPS = ("company_rules", "policy", "reasons", "settings", "wording")
 PURE = {
     *(f"backend.app.inbox.{name}" for name in ("plan", "placement", "filing", "backoff")),

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dotenv import dotenv_values
 
@@ -13,6 +14,22 @@ from backend.app.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parents[2]
 NEW_KEY_COMMAND = "python backend/scripts/manage.py init"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OAuthClient:
+    """This installation's registration with a token server (OAuth 2, RFC 6749).
+
+    parameters: what the server wants besides when a person is asked to agree.
+    """
+
+    client_id: str
+    client_secret: str | None = field(default=None, repr=False)
+    token_url: str
+    authorization_url: str | None = None
+    device_url: str | None = None
+    scope: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +54,7 @@ class Settings:
     uncertain_hours: int = 24
     tls_ca_file: Path | None = None
     allow_plaintext_hosts: tuple[str, ...] = ()
+    oauth_clients: Mapping[str, OAuthClient] = field(default_factory=dict)
 
 
 def load_settings(
@@ -67,6 +85,7 @@ def load_settings(
         uncertain_hours=_positive(values, "UNCERTAIN_HOURS", 24),
         tls_ca_file=_optional_path(values, "TLS_CA_FILE"),
         allow_plaintext_hosts=_words(values, "ALLOW_PLAINTEXT_HOSTS"),
+        oauth_clients=_oauth_clients(values),
     )
 
 
@@ -90,6 +109,45 @@ def _keys(values: Mapping[str, str]) -> tuple[str, ...]:
             f"Make one with:  {NEW_KEY_COMMAND}"
         )
     return keys
+
+
+def _oauth_clients(values: Mapping[str, str]) -> dict[str, OAuthClient]:
+    """By the names that `mailbox add --oauth` takes; only what has a client id."""
+    tenant = values.get("OAUTH_MICROSOFT_TENANT") or "common"
+    microsoft = f"https://login.microsoftonline.com/{tenant}/oauth2/v2.0"
+    known: dict[str, dict[str, Any]] = {
+        # Google lets no device code ask for mail, so that its address is brought back by hand.
+        "google": {
+            "token_url": "https://oauth2.googleapis.com/token",
+            "authorization_url": "https://accounts.google.com/o/oauth2/v2/auth",
+            "scope": "https://mail.google.com/",
+            "parameters": {"access_type": "offline", "prompt": "consent"},
+        },
+        "microsoft": {
+            "token_url": f"{microsoft}/token",
+            "authorization_url": f"{microsoft}/authorize",
+            "device_url": f"{microsoft}/devicecode",
+            "scope": "https://outlook.office.com/IMAP.AccessAsUser.All "
+            "https://outlook.office.com/SMTP.Send offline_access",
+        },
+        "custom": {
+            "token_url": values.get("OAUTH_CUSTOM_TOKEN_URL", ""),
+            "authorization_url": values.get("OAUTH_CUSTOM_AUTHORIZATION_URL") or None,
+            "device_url": values.get("OAUTH_CUSTOM_DEVICE_URL") or None,
+            "scope": values.get("OAUTH_CUSTOM_SCOPE", ""),
+        },
+    }
+    clients = {}
+    for name, facts in known.items():
+        prefix = f"OAUTH_{name.upper()}"
+        client_id = values.get(f"{prefix}_CLIENT_ID", "").strip()
+        if not client_id:
+            continue
+        if not facts["token_url"]:
+            raise ConfigurationError(f"{prefix}_TOKEN_URL is missing beside {prefix}_CLIENT_ID")
+        secret = values.get(f"{prefix}_CLIENT_SECRET", "").strip() or None
+        clients[name] = OAuthClient(client_id=client_id, client_secret=secret, **facts)
+    return clients
 
 
 def _words(values: Mapping[str, str], name: str) -> tuple[str, ...]:

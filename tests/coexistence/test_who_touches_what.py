@@ -33,9 +33,11 @@ THE_TABLE = """
 | outbox              | read                 | read, create, update |
 """
 # Not in the design's table: the mails kept raw beside the ledger, which leave it when they could
-# be handled after all, the runs' own records, and alembic's word on the schema.
+# be handled after all, the OAuth2 tokens, which either script renews, the runs' own records, and
+# alembic's word on the schema.
 BESIDES = """
 | quarantined_mails   | read, create, update, delete | read           |
+| oauth_grants        | read, update         | read, update         |
 | cron_runs           | create, update               | create, update |
 | alembic_version     | read                         | read           |
 """

@@ -45,6 +45,7 @@ def test_every_command_is_there() -> None:
         "mailbox add",
         "mailbox list",
         "mailbox set",
+        "mailbox authorize",
         "mailbox check",
         "client add",
         "client list",

@@ -172,7 +172,7 @@ class DovecotServer:
 
 def dovecot(servers: SharedServers) -> DovecotServer:
     """The session's Dovecot. Raises ServerMissing."""
-    return DovecotServer(servers.facts("dovecot", _start, _wait))
+    return DovecotServer(servers.facts("dovecot", start, wait))
 
 
 def stop_dovecot(facts: Facts) -> None:
@@ -180,7 +180,11 @@ def stop_dovecot(facts: Facts) -> None:
     stop_process(int(Path(facts["pid_file"]).read_text()), signal.SIGTERM)
 
 
-def _start(home: Path) -> Facts:
+def start(home: Path, more: str = "") -> Facts:
+    """Start one in `home`, which other users must be able to enter; `more`: settings besides.
+
+    Raises ServerMissing.
+    """
     _check_available()
     certificates = make_certificates(home)
     for name in ("run", "state", "mail"):
@@ -193,6 +197,7 @@ def _start(home: Path) -> Facts:
         CONFIGURATION.format(
             home=home, port=port, tls_port=tls_port, password=password, uid=MAIL_UID
         )
+        + more
     )
     run_program("dovecot", "-c", str(configuration))
     return {
@@ -206,7 +211,7 @@ def _start(home: Path) -> Facts:
     }
 
 
-def _wait(facts: Facts) -> None:
+def wait(facts: Facts) -> None:
     wait_until(lambda: listens(facts["port"]), f"Dovecot listens, {facts['configuration']}")
 
 

@@ -163,7 +163,7 @@ class PostfixServer:
 
 def postfix(servers: SharedServers, dovecot: DovecotServer | None) -> PostfixServer:
     """The session's Postfix, which asks this Dovecot for passwords. Raises ServerMissing."""
-    return PostfixServer(servers.facts("postfix", lambda home: _start(home, dovecot), _wait))
+    return PostfixServer(servers.facts("postfix", lambda home: start(home, dovecot), wait))
 
 
 def stop_postfix(facts: Facts) -> None:
@@ -171,7 +171,7 @@ def stop_postfix(facts: Facts) -> None:
     run_program("postfix", "-c", f"{facts['home']}/etc", "stop")
 
 
-def _start(home: Path, dovecot: DovecotServer | None) -> Facts:
+def start(home: Path, dovecot: DovecotServer | None) -> Facts:
     _check_available()
     certificates = make_certificates(home)
     for name in ("etc", "queue", "data", "mail"):
@@ -201,7 +201,7 @@ def _start(home: Path, dovecot: DovecotServer | None) -> Facts:
     }
 
 
-def _wait(facts: Facts) -> None:
+def wait(facts: Facts) -> None:
     # The master listens even when smtpd finds a fault in the configuration: wait for a greeting.
     wait_until(lambda: _greets(facts["port"]), f"Postfix greets, {facts['home']}/data/mail.log")
 

@@ -8,8 +8,19 @@ import ssl
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 from backend.app.errors import MailboxMisconfigured, NetworkFault
+
+
+class TokenSource(Protocol):
+    """Where an account's OAuth2 access tokens come from. Both raise MailboxError."""
+
+    def token(self) -> str:
+        """One that should be valid now."""
+
+    def renew(self, refused: str) -> str:
+        """Another one than `refused`, which a server did not take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +28,7 @@ class Endpoint:
     """A server and an account on it. security: 'tls', 'starttls' or 'plain'.
 
     ca_file is trusted besides the system's authorities. The time-out, in seconds, holds for the
-    connection and for each read.
+    connection and for each read. tokens: sign in by OAuth2 with these, not with the password.
     """
 
     host: str
@@ -25,6 +36,7 @@ class Endpoint:
     security: str
     username: str
     password: str = field(repr=False)
+    tokens: TokenSource | None = field(default=None, repr=False)
     timeout: int = 30
     ca_file: Path | None = None
     allow_plaintext_hosts: tuple[str, ...] = ()

@@ -23,6 +23,7 @@ from imapclient.exceptions import (
 from backend.app.errors import (
     CredentialsRefused,
     FolderGone,
+    MailboxMisconfigured,
     NetworkFault,
     ServerFault,
     Throttled,
@@ -40,6 +41,7 @@ from backend.app.mail.folder import (
     ServerFolder,
     find_sent_folder,
 )
+from backend.app.mail.sasl import SaslToken
 
 IDENTITY_HEADERS = (
     b"BODY.PEEK[HEADER.FIELDS (MESSAGE-ID FROM SENDER DATE SUBJECT IN-REPLY-TO REFERENCES)]"
@@ -158,15 +160,39 @@ def open_mailbox(endpoint: Endpoint) -> Iterator[MailboxConnection]:
     Raises CredentialsRefused, Throttled, NetworkFault, ServerFault or MailboxMisconfigured.
     """
     require_protection(endpoint)
-    with translated(endpoint):
-        client = _connect(endpoint)
+    client = _signed_in(endpoint)
     try:
         with translated(endpoint):
-            _sign_in(client, endpoint)
             connection = MailboxConnection(client, endpoint)
         yield connection
     finally:
         _close(client)
+
+
+def _signed_in(endpoint: Endpoint) -> IMAPClient:
+    """A refused access token is renewed once: it may have been revoked before its time."""
+    tokens = endpoint.tokens
+    if tokens is None:
+        return _open(endpoint, None)
+    token = tokens.token()
+    try:
+        return _open(endpoint, token)
+    except CredentialsRefused:
+        return _open(endpoint, tokens.renew(token))
+
+
+def _open(endpoint: Endpoint, token: str | None) -> IMAPClient:
+    with translated(endpoint):
+        client = _connect(endpoint)
+        try:
+            if token is None:
+                _sign_in(client, endpoint)
+            else:
+                _sign_in_by_token(client, endpoint, token)
+        except BaseException:
+            _close(client)
+            raise
+        return client
 
 
 def _connect(endpoint: Endpoint) -> IMAPClient:
@@ -197,6 +223,15 @@ def _sign_in(client: IMAPClient, endpoint: Endpoint) -> None:
         client.login(endpoint.username, endpoint.password)
     else:  # LOGIN takes ASCII alone; PLAIN is UTF-8 (RFC 4616)
         client.plain_login(endpoint.username, endpoint.password)
+
+
+def _sign_in_by_token(client: IMAPClient, endpoint: Endpoint, token: str) -> None:
+    """OAUTHBEARER (RFC 7628) where the server has it, else XOAUTH2."""
+    standard = client.has_capability("AUTH=OAUTHBEARER")
+    name = "OAUTHBEARER" if standard else "XOAUTH2"
+    if not standard and not client.has_capability("AUTH=XOAUTH2"):
+        raise MailboxMisconfigured(f"{endpoint} offers no sign-in by OAuth2")
+    client.sasl_login(name, SaslToken(endpoint, token, standard=standard))
 
 
 def _close(client: IMAPClient) -> None:
@@ -243,7 +278,8 @@ def _login_fault(
     # The library makes one error of a refusal and of a server that goes away meanwhile.
     if isinstance(error.__context__, IMAPClientAbortError):
         return network_fault(endpoint, ConnectionError(f"cut short: {words}"))
-    return CredentialsRefused(f"{endpoint} refused the user name or password: {words}")
+    what = "password" if endpoint.tokens is None else "access token"
+    return CredentialsRefused(f"{endpoint} refused the user name or {what}: {words}")
 
 
 def _is_throttle(words: str) -> bool:

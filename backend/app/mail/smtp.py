@@ -32,6 +32,7 @@ from backend.app.mail.endpoint import (
     require_protection,
     tls_context,
 )
+from backend.app.mail.sasl import SaslToken
 
 END_OF_DATA = b".\r\n"
 
@@ -173,10 +174,23 @@ def open_smtp(endpoint: Endpoint) -> SmtpConnection:
     Raises CredentialsRefused, Throttled, NetworkFault, ServerFault or MailboxMisconfigured.
     """
     require_protection(endpoint)
+    tokens = endpoint.tokens
+    if tokens is None:
+        return _open(endpoint, None)
+    token = tokens.token()
+    try:
+        return _open(endpoint, token)
+    except CredentialsRefused:  # it may have been revoked before its time: one other, once
+        return _open(endpoint, tokens.renew(token))
+
+
+def _open(endpoint: Endpoint, token: str | None) -> SmtpConnection:
     client: smtplib.SMTP | None = None
     try:
         client = _connect(endpoint)
-        if endpoint.username:
+        if token is not None:
+            _sign_in_by_token(client, endpoint, token)
+        elif endpoint.username:
             _sign_in(client, endpoint)
         return SmtpConnection(client, endpoint)
     except (OSError, smtplib.SMTPException) as error:
@@ -227,6 +241,22 @@ def _sign_in(client: smtplib.SMTP, endpoint: Endpoint) -> None:
         raise smtplib.SMTPAuthenticationError(code, words)
 
 
+def _sign_in_by_token(client: smtplib.SMTP, endpoint: Endpoint, token: str) -> None:
+    """OAUTHBEARER (RFC 7628) where the server has it, else XOAUTH2."""
+    offered = client.esmtp_features.get("auth", "").upper().split()
+    standard = "OAUTHBEARER" in offered
+    if not standard and "XOAUTH2" not in offered:
+        raise smtplib.SMTPNotSupportedError("no sign-in by OAuth2 is offered")
+    sasl = SaslToken(endpoint, token, standard=standard)
+    # Without an initial response in the command: with one, a long token makes too long a line
+    # for servers that hold to 512 octets (RFC 5321, 4.5.3.1.4).
+    code, words = client.docmd("AUTH", "OAUTHBEARER" if standard else "XOAUTH2")
+    while code == 334:
+        code, words = client.docmd(b64encode(sasl()).decode())
+    if code != 235:
+        raise smtplib.SMTPAuthenticationError(code, words)
+
+
 def _socket_fault(error: OSError | smtplib.SMTPException) -> OSError | None:
     """The socket's own error: smtplib puts SMTPServerDisconnected before it, a time-out's too."""
     if isinstance(error, smtplib.SMTPServerDisconnected):
@@ -242,7 +272,8 @@ def _fault(endpoint: Endpoint, error: OSError | smtplib.SMTPException) -> Mailbo
         if error.smtp_code // 100 == 4:
             return Throttled(f"{endpoint} asks to come back later: {words}")
         if isinstance(error, smtplib.SMTPAuthenticationError):
-            return CredentialsRefused(f"{endpoint} refused the user name or password: {words}")
+            what = "password" if endpoint.tokens is None else "access token"
+            return CredentialsRefused(f"{endpoint} refused the user name or {what}: {words}")
         return ServerFault(f"{endpoint} answered: {words}")
     fault = _socket_fault(error)
     if fault is not None:

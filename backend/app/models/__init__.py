@@ -23,6 +23,7 @@ from backend.app.models.mailbox import (
     LedgerEntry,
     LedgerState,
     MailboxState,
+    OAuthGrant,
     QuarantinedMail,
     Security,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "LedgerState",
     "MailboxState",
     "MessageAttachment",
+    "OAuthGrant",
     "OutboxMail",
     "OutboxState",
     "QuarantinedMail",

@@ -23,7 +23,8 @@ class InboxIntegration(Base):
     """One mailbox of a company. Neither script ever writes here.
 
     `secret` is a Fernet token (see credentials.py), never a plain password; the SMTP user name
-    and secret fall back to the IMAP ones. `aliases` are further addresses of this mailbox.
+    and secret fall back to the IMAP ones. An empty `secret`: sign-in by OAuth2, see OAuthGrant.
+    `aliases` are further addresses of this mailbox.
     """
 
     __tablename__ = "inbox_integrations"
@@ -80,6 +81,31 @@ class MailboxState(Base):
     error_kind: Mapped[str | None] = mapped_column(sa.String(20))
     error: Mapped[str | None] = mapped_column(sa.String(500))
     error_since: Mapped[optional_instant]
+
+
+class OAuthGrant(Base):
+    """What a person granted us at a token server, for a mailbox whose `secret` is empty.
+
+    Both tokens are Fernet tokens like a mailbox's `secret`. Not part of inbox_integrations, since
+    the scripts have to write here: access tokens last an hour, and some servers give another
+    refresh token with each.
+
+    version          grows with each pair of tokens: who has an older one looks again
+    refreshing_until a worker asks the token server now; nobody else does before this instant
+    """
+
+    __tablename__ = "oauth_grants"
+    __table_args__ = (same_company("inbox_integrations", "integration_id"),)
+
+    integration_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    company_id: Mapped[int]
+    provider: Mapped[str] = mapped_column(sa.String(20))
+    refresh_token: Mapped[str] = mapped_column(sa.Text)
+    access_token: Mapped[str | None] = mapped_column(sa.Text)
+    expires_at: Mapped[optional_instant]
+    version: Mapped[int] = mapped_column(server_default="1")
+    refreshing_until: Mapped[optional_instant]
+    created_at: Mapped[created]
 
 
 class FolderCheckpoint(Base):

@@ -8,7 +8,7 @@ from backend.app.config import Settings
 from backend.app.credentials import Vault
 from backend.app.endpoints import imap_endpoint, smtp_endpoint
 from backend.app.errors import MailboxError
-from backend.app.mail.endpoint import Endpoint
+from backend.app.mail.endpoint import Endpoint, TokenSource
 from backend.app.mail.folder import Role
 from backend.app.mail.imap import open_mailbox
 from backend.app.mail.smtp import open_smtp
@@ -42,18 +42,23 @@ class SignIn:
     failures: tuple[str, ...]
 
 
-def sign_in(account: MailboxAccount, settings: Settings, vault: Vault) -> SignIn:
-    """Try IMAP and, where the mailbox has one, SMTP. Raises CredentialsUnreadable."""
+def sign_in(
+    account: MailboxAccount, settings: Settings, vault: Vault, tokens: TokenSource | None = None
+) -> SignIn:
+    """Try IMAP and, where the mailbox has one, SMTP. Raises CredentialsUnreadable.
+
+    tokens: for a mailbox that signs in by OAuth2 and is not stored yet.
+    """
     failures: list[str] = []
     imap = smtp = None
     signed_in = False
     try:
-        imap = look_into(imap_endpoint(account, settings, vault), account.sent_folder)
+        imap = look_into(imap_endpoint(account, settings, vault, tokens), account.sent_folder)
     except MailboxError as error:
         failures.append(f"IMAP: {error}")
     if account.smtp_host:
         try:
-            endpoint = smtp_endpoint(account, settings, vault)
+            endpoint = smtp_endpoint(account, settings, vault, tokens)
             open_smtp(endpoint).close()
             smtp, signed_in = str(endpoint), bool(endpoint.username)
         except MailboxError as error:

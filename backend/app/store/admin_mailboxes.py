@@ -11,6 +11,7 @@ from backend.app.db import database_now
 from backend.app.errors import Refused
 from backend.app.mail.message import address_key
 from backend.app.models import InboxIntegration, MailboxState
+from backend.app.store import oauth
 from backend.app.store.admin_records import MailboxRow
 from backend.app.store.admin_tenants import lock_company
 from backend.app.store.mailboxes import add_missing_states
@@ -53,14 +54,24 @@ def require_new(session: Session, company_id: int, email: str) -> None:
         )
 
 
-def add_mailbox(session: Session, account: MailboxAccount, aliases: Sequence[str]) -> int:
-    """Store a mailbox; `account.id` counts for nothing. Raises Refused as require_new does."""
+def add_mailbox(
+    session: Session,
+    account: MailboxAccount,
+    aliases: Sequence[str],
+    grant: tuple[str, str] | None = None,
+) -> int:
+    """Store a mailbox; `account.id` counts for nothing. Raises Refused as require_new does.
+
+    grant: the provider's name and the encrypted refresh token of one that signs in by OAuth2.
+    """
     require_new(session, account.company_id, account.email)
     values = {
         name: getattr(account, name) for name in MailboxAccount.__dataclass_fields__ if name != "id"
     }
     statement = sa.insert(InboxIntegration).values(**values, aliases=list(aliases))
     mailbox_id = session.execute(statement.returning(InboxIntegration.id)).scalar_one()
+    if grant is not None:
+        oauth.put_grant(session, mailbox_id, *grant)
     add_missing_states(session)
     return mailbox_id
 
@@ -100,7 +111,7 @@ def set_active(session: Session, mailbox_id: int, *, active: bool) -> None:
 
 
 def set_secret(session: Session, mailbox_id: int, secret: str, smtp_secret: str | None) -> None:
-    """Replace the password, and let the next run try at once, whatever the back-off.
+    """Replace the password or the OAuth2 grant, and let the next run try at once.
 
     smtp_secret: None leaves SMTP's as it is, which is IMAP's where it has none of its own.
     """
@@ -112,6 +123,22 @@ def set_secret(session: Session, mailbox_id: int, secret: str, smtp_secret: str 
     session.execute(
         sa.update(InboxIntegration).where(InboxIntegration.id == mailbox_id).values(**values)
     )
+    oauth.drop_grant(session, mailbox_id)
+    _try_at_once(session, mailbox_id)
+
+
+def set_grant(session: Session, mailbox_id: int, provider: str, refresh_token: str) -> None:
+    """Sign in by OAuth2 from now on: the grant takes the password's place (IMAP's, and SMTP's
+    where it has none of its own)."""
+    session.execute(
+        sa.update(InboxIntegration).where(InboxIntegration.id == mailbox_id).values(secret="")
+    )
+    oauth.put_grant(session, mailbox_id, provider, refresh_token)
+    _try_at_once(session, mailbox_id)
+
+
+def _try_at_once(session: Session, mailbox_id: int) -> None:
+    """Whatever the back-off."""
     session.execute(
         sa.update(MailboxState)
         .where(MailboxState.integration_id == mailbox_id)
@@ -136,8 +163,9 @@ def change_secrets(session: Session, mailbox_id: int, change: Callable[[str], st
     ).one_or_none()
     if row is None:
         return 0
-    changed = {name: change(secret) for name, secret in row._mapping.items() if secret is not None}
-    session.execute(
-        sa.update(InboxIntegration).where(InboxIntegration.id == mailbox_id).values(**changed)
-    )
-    return len(changed)
+    changed = {name: change(secret) for name, secret in row._mapping.items() if secret}
+    if changed:
+        session.execute(
+            sa.update(InboxIntegration).where(InboxIntegration.id == mailbox_id).values(**changed)
+        )
+    return len(changed) + oauth.change_tokens(session, mailbox_id, change)

@@ -45,6 +45,17 @@ class MailboxAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """An OAuth2 grant; both tokens are still encrypted. valid: the access token lasts a while."""
+
+    provider: str
+    refresh_token: str = field(repr=False)
+    access_token: str | None = field(repr=False)
+    version: int
+    valid: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """How far a folder is read: every UID up to last_uid is in the ledger.
 

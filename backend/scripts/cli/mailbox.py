@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from backend.scripts.cli.authorize import authorize
 from backend.scripts.cli.commands import company_option, examples, fail, id_argument, json_option
-from backend.scripts.cli.signing_in import check_sign_in, say_found
+from backend.scripts.cli.granting import PROVIDERS, read_grant, refresh_token_stdin
+from backend.scripts.cli.new_account import account_from, fill_in_hosts, read_sealed_passwords
+from backend.scripts.cli.signing_in import check_sign_in, no_check, say_found
 from backend.scripts.cli.terminal import say, show_json, show_table
 
 if TYPE_CHECKING:
-    from backend.app.store.records import MailboxAccount
     from backend.scripts.cli.installation import Installation
 
 SECURITIES = ("tls", "starttls", "plain")
-IMAP_PORTS = {"tls": 993, "starttls": 143, "plain": 143}
-SMTP_PORTS = {"tls": 465, "starttls": 587, "plain": 25}
 PORT = click.IntRange(1, 65_535)
 password_stdin = click.option(
     "--password-stdin",
@@ -30,7 +30,6 @@ smtp_password = click.option(
     is_flag=True,
     help="SMTP has a password of its own: asked next, or the second line of standard input.",
 )
-no_check = click.option("--no-check", is_flag=True, help="Store it without signing in.")
 
 
 @click.group(epilog=examples("mailbox list", "mailbox check 1"))
@@ -45,23 +44,30 @@ def command() -> None:
         "    --imap-host imap.atelier.example --smtp-host smtp.atelier.example",
         "mailbox add --company 1 --email contact@atelier.example \\\n"
         "    --imap-host imap.atelier.example --password-stdin < password.txt",
+        "mailbox add --company 1 --email contact@atelier.example --oauth microsoft",
     ),
 )
 @company_option(required=True)
 @click.option("--email", required=True, help="The mailbox's address.")
 @click.option("--from-name", default="", help="The name that clients read.")
 @click.option("--alias", "aliases", multiple=True, help="A further address of it; repeatable.")
-@click.option("--imap-host", required=True)
+@click.option("--imap-host", help="Required, but for --oauth google and microsoft.")
 @click.option("--imap-port", type=PORT, help="[default: 993, or 143 without tls]")
 @click.option("--imap-security", type=click.Choice(SECURITIES), default="tls", show_default=True)
 @click.option("--username", help="For IMAP.  [default: the address]")
 @click.option("--sent-folder", help="Where the server does not say which folder it is.")
 @click.option("--smtp-host", help="Without one, no reminder goes out from here.")
 @click.option("--smtp-port", type=PORT, help="[default: 465; 587 with starttls, 25 with plain]")
-@click.option("--smtp-security", type=click.Choice(SECURITIES), default="tls", show_default=True)
+@click.option(
+    "--smtp-security",
+    type=click.Choice(SECURITIES),
+    help="[default: tls; starttls with --oauth microsoft]",
+)
 @click.option("--smtp-username", help="'' for no sign-in.  [default: IMAP's]")
 @smtp_password
 @password_stdin
+@click.option("--oauth", type=click.Choice(PROVIDERS), help="Sign in by OAuth2 instead.")
+@refresh_token_stdin
 @no_check
 @json_option
 def add(
@@ -69,46 +75,49 @@ def add(
     email: str,
     own_smtp_password: bool,
     password_stdin: bool,
+    oauth: str | None,
+    refresh_token_stdin: bool,
     no_check: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Add a mailbox: sign in once to both servers, and store it if that went well.
 
-    The password is asked for without being shown, and is stored encrypted.
+    The password is asked for without being shown. With --oauth a browser on any machine is needed
+    once, or a refresh token. Either is stored encrypted.
     """
     from backend.app import db
     from backend.app.operate import fields
     from backend.app.store import admin_mailboxes
     from backend.scripts.cli.installation import opened
-    from backend.scripts.cli.passwords import read_passwords
 
+    _require_one_sign_in(oauth, own_smtp_password, password_stdin, refresh_token_stdin)
+    fill_in_hosts(options, oauth)
     email = fields.parse_email(email)
     aliases = [fields.parse_email(alias) for alias in options["aliases"]]
     options["username"] = options["username"] or email
     with opened() as installation:
         db.read(admin_mailboxes.require_new, company_id, email)
-        secret, smtp_secret = read_passwords(
-            from_stdin=password_stdin,
-            username=options["username"],
-            smtp_username=_smtp_login(options) if own_smtp_password else None,
-        )
-        vault = installation.vault
-        account = _account(
-            company_id,
-            email,
-            options,
-            vault.encrypt(secret),
-            None if smtp_secret is None else vault.encrypt(smtp_secret),
-        )
+        tokens = None
+        secret, smtp_secret = "", None
+        if oauth:
+            tokens = read_grant(installation, oauth, from_stdin=refresh_token_stdin)
+        else:
+            secret, smtp_secret = read_sealed_passwords(
+                installation, options, password_stdin, own_smtp_password
+            )
+        account = account_from(company_id, email, options, secret, smtp_secret)
         found = (
             None
             if no_check
             else check_sign_in(
-                installation, account, "nothing was stored. --no-check stores it as it is"
+                installation, account, "nothing was stored. --no-check stores it as it is", tokens
             )
         )
-        mailbox_id = db.write(admin_mailboxes.add_mailbox, account, aliases)
+        grant = None
+        if oauth and tokens:
+            grant = (oauth, installation.vault.encrypt(tokens.refresh_token))
+        mailbox_id = db.write(admin_mailboxes.add_mailbox, account, aliases, grant)
         row = db.read(admin_mailboxes.load_mailbox_row, company_id, mailbox_id)
     if as_json:
         show_json({"mailbox": row, "sign_in": found})
@@ -120,34 +129,13 @@ def add(
         say("it has no SMTP host, so no reminder goes out from it")
 
 
-def _smtp_login(options: dict[str, Any]) -> str:
-    return str(options["smtp_username"] or options["username"])
-
-
-def _account(
-    company_id: int, email: str, options: dict[str, Any], secret: str, smtp_secret: str | None
-) -> MailboxAccount:
-    from backend.app.operate.fields import read_line
-    from backend.app.store.records import MailboxAccount
-
-    return MailboxAccount(
-        id=0,  # the database gives it one
-        company_id=company_id,
-        email=email,
-        from_name=read_line(options["from_name"], "--from-name", 200),
-        imap_host=read_line(options["imap_host"], "--imap-host", 255),
-        imap_port=options["imap_port"] or IMAP_PORTS[options["imap_security"]],
-        imap_security=options["imap_security"],
-        username=read_line(options["username"], "--username", 320),
-        secret=secret,
-        sent_folder=options["sent_folder"] or None,
-        smtp_host=read_line(options["smtp_host"] or "", "--smtp-host", 255) or None,
-        smtp_port=options["smtp_port"] or SMTP_PORTS[options["smtp_security"]],
-        smtp_security=options["smtp_security"],
-        smtp_username=options["smtp_username"],
-        smtp_secret=smtp_secret,
-        is_active=True,
-    )
+def _require_one_sign_in(
+    oauth: str | None, own_smtp_password: bool, password_stdin: bool, refresh_token_stdin: bool
+) -> None:
+    if oauth and (own_smtp_password or password_stdin):
+        raise click.UsageError("--oauth takes no password")
+    if refresh_token_stdin and not oauth:
+        raise click.UsageError("--refresh-token-stdin needs --oauth")
 
 
 @command.command("list", epilog=examples("mailbox list", "mailbox list --company 1 --json"))
@@ -267,3 +255,6 @@ def check(mailbox_id: int, company_id: int | None, as_json: bool) -> None:
         say(failure, err=True)
     if found.failures:
         fail("the sign-in failed")
+
+
+command.add_command(authorize)

@@ -19,8 +19,8 @@ def read_passwords(
     Raises BadInput for an empty one, and click.UsageError without a terminal to ask on.
     """
     if from_stdin:
-        imap = _line("the password")
-        return imap, None if smtp_username is None else _line("the SMTP password")
+        imap = read_line("the password")
+        return imap, None if smtp_username is None else read_line("the SMTP password")
     if not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to ask on; use --password-stdin")
     imap = click.prompt(f"Password of {username}", hide_input=True, err=True)
@@ -29,7 +29,8 @@ def read_passwords(
     return imap, click.prompt(f"SMTP password of {smtp_username}", hide_input=True, err=True)
 
 
-def _line(what: str) -> str:
+def read_line(what: str) -> str:
+    """The next line of standard input. Raises BadInput for one that is empty or too long."""
     line = sys.stdin.buffer.readline(LONGEST + 1)
     if len(line) > LONGEST:
         raise BadInput(f"{what} on standard input is longer than {LONGEST} bytes")

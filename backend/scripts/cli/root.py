@@ -10,7 +10,7 @@ COMMANDS = {
     "init": ("init", "Set up: .env with a fresh key, directories, database. Safe to run again."),
     "key": ("key", "Keys that encrypt the mailbox passwords: new, rotate."),
     "company": ("company", "Companies: add, list."),
-    "mailbox": ("mailbox", "Mailboxes: add, list, set, check."),
+    "mailbox": ("mailbox", "Mailboxes: add, list, set, authorize, check."),
     "client": ("client", "Clients: add, list."),
     "followup": ("followup", "Follow-ups: add, import, list, explain, release, stop."),
     "outbox": ("outbox", "Reminders on their way out: list, sent, resend."),

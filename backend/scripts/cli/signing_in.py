@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import click
+
 from backend.scripts.cli.commands import fail
 from backend.scripts.cli.terminal import say
 
 if TYPE_CHECKING:
+    from backend.app.mail.endpoint import TokenSource
     from backend.app.operate.signin import SignIn
     from backend.app.store.records import MailboxAccount
     from backend.scripts.cli.installation import Installation
 
+no_check = click.option("--no-check", is_flag=True, help="Store it without signing in.")
 
-def check_sign_in(installation: Installation, account: MailboxAccount, otherwise: str) -> SignIn:
+
+def check_sign_in(
+    installation: Installation,
+    account: MailboxAccount,
+    otherwise: str,
+    tokens: TokenSource | None = None,
+) -> SignIn:
     """End the command when a server refuses; `otherwise` says what that means for the mailbox."""
     from backend.app.operate.signin import sign_in
 
-    found = sign_in(account, installation.settings, installation.vault)
+    found = sign_in(account, installation.settings, installation.vault, tokens)
     if found.failures:
         say_found(found)
         for failure in found.failures:
