@@ -44,7 +44,7 @@ def command() -> None:
         "    --imap-host imap.atelier.example --smtp-host smtp.atelier.example",
         "mailbox add --company 1 --email contact@atelier.example \\\n"
         "    --imap-host imap.atelier.example --password-stdin < password.txt",
-        "mailbox add --company 1 --email contact@atelier.example --oauth microsoft",
+        "mailbox add --company 1 --email contact@atelier.example \\\n    --oauth microsoft",
     ),
 )
 @company_option(required=True)
