@@ -52,7 +52,7 @@ MAY_IMPORT = {
 MAIL_EDGES = {"endpoint", "imap", "oauth", "sasl", "smtp"}
 PURE_FOLLOWUPS = ("company_rules", "policy", "reasons", "settings", "wording")
 PURE = {
-    *(f"backend.app.inbox.{name}" for name in ("plan", "placement", "filing", "backoff")),
+    *(f"backend.app.inbox.{name}" for name in ("plan", "placement", "filing", "rules", "backoff")),
     *(f"backend.app.followups.{name}" for name in PURE_FOLLOWUPS),
     *(
         f"backend.app.mail.{path.stem}"

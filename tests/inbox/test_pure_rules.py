@@ -7,39 +7,11 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from backend.app.inbox.backoff import backoff_seconds
-from backend.app.inbox.filing import INBOX, NEWSLETTERS, NOTICES, Drawer, choose_drawer
 from backend.app.inbox.ingest import held_arrival, held_date
-from backend.app.mail.message import MailKind
 from backend.app.mail.subject import Subject, read_subject
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
-
-
-@pytest.mark.parametrize(
-    ("kind", "drawer"),
-    [
-        (MailKind.HUMAN, INBOX),
-        (MailKind.OWN, INBOX),
-        (MailKind.AUTO_REPLY, INBOX),
-        (MailKind.LIST, NEWSLETTERS),
-        (MailKind.BOUNCE, NOTICES),
-        (MailKind.COMPLAINT, NOTICES),
-        (MailKind.RECEIPT, NOTICES),
-    ],
-)
-def test_drawer(kind: MailKind, drawer: Drawer) -> None:
-    assert choose_drawer(kind) is drawer
-
-
-@pytest.mark.parametrize(
-    ("language", "name"),
-    [("fr", "Boîte de réception"), ("en", "Inbox"), ("de", "Boîte de réception")],
-)
-def test_a_drawer_is_named_in_french_unless_the_company_reads_english(
-    language: str, name: str
-) -> None:
-    assert INBOX.name(language) == name
 
 
 @pytest.mark.parametrize(

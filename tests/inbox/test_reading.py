@@ -373,7 +373,7 @@ def test_drawers_are_made_on_first_use(embedded_desk: Desk) -> None:
     desk.receive(desk.mail("offers", sender="News <news@shop.test>", List_Id="<offers.shop.test>"))
     assert desk.sync()["stored"] == 2
     drawers = {row.id: row.slug for row in desk.installation.rows(InboxFolder)}
-    assert sorted(drawers.values()) == ["inbox", "newsletters", "notices"]
+    assert sorted(drawers.values()) == ["inbox", "newsletters", "notices", "spam"]
     filed = {row.subject: drawers[row.folder_id] for row in desk.conversations()}
     assert filed == {"question": "inbox", "offers": "newsletters"}
     # A newsletter makes nobody a client.

@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 
 from backend.app.errors import RaceLost
 from backend.app.inbox.files import save_attachments
-from backend.app.inbox.filing import choose_drawer
+from backend.app.inbox.filing import Filed, choose_drawer
 from backend.app.inbox.placement import Placement, PlacementFacts, place
+from backend.app.inbox.rules import NO_RULES, FilingRules
 from backend.app.mail.classify import classify
 from backend.app.mail.message import Address, Classification, MailKind, ParsedMail
 from backend.app.mail.parse import parse_mail
@@ -42,6 +43,7 @@ class Intake:
     own_keys: frozenset[str]
     drawers: Mapping[str, int]
     attachments_dir: Path
+    rules: FilingRules = NO_RULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class PreparedMail:
     mail: ParsedMail
     classification: Classification
     files: tuple[StoredFile, ...]
+    filed: Filed
     sent_at: datetime
     arrived_at: datetime
 
@@ -68,10 +71,12 @@ class Ingested:
 def prepare(intake: Intake, raw: bytes, arrived_at: datetime) -> PreparedMail:
     """Parse, classify, and put the attachments on disk. Raises StorageFault."""
     mail = parse_mail(raw)
+    classification = classify(mail, intake.own_keys)
     return PreparedMail(
         mail=mail,
-        classification=classify(mail, intake.own_keys),
+        classification=classification,
         files=save_attachments(intake.attachments_dir, intake.company_id, mail.attachments),
+        filed=choose_drawer(classification.kind, mail, intake.rules),
         sent_at=held_date(mail.date, arrived_at),
         arrived_at=arrived_at,
     )
@@ -173,8 +178,8 @@ def _append(session: Session, intake: Intake, item: PreparedMail, conversation_i
         conversation_id,
         at=item.arrived_at,
         unread=kind is not MailKind.OWN,
-        awaits_us=_awaits_us(kind),
-        folder_id=intake.drawers[choose_drawer(kind).slug],
+        awaits_us=None if _is_spam(session, intake, item) else _awaits_us(kind),
+        folder_id=_drawer_id(session, intake, item),
     )
 
 
@@ -235,7 +240,7 @@ def _open_conversation(
 ) -> int:
     subject = item.mail.subject
     subject_key = read_subject(subject).key
-    folder_id = intake.drawers[choose_drawer(item.classification.kind).slug]
+    folder_id = _drawer_id(session, intake, item)
     if placement.reminder is not None:
         clients.lock_client(session, placement.reminder.client_id)
         return conversations.find_or_open_for_reminder(
@@ -265,9 +270,25 @@ def _client_of(session: Session, intake: Intake, item: PreparedMail) -> int | No
     party = _client_address(intake, item, kind is MailKind.OWN)
     if party is None:
         return None
-    if kind in CLIENT_KINDS or kind is MailKind.OWN:
+    welcome = kind in CLIENT_KINDS and not _is_spam(session, intake, item)
+    if welcome or kind is MailKind.OWN:
         return clients.find_or_create_client(session, intake.company_id, party)
     return clients.find_client(session, intake.company_id, party.key)
+
+
+def _drawer_id(session: Session, intake: Intake, item: PreparedMail) -> int:
+    filed = item.filed
+    if filed.unless_client is None or _is_spam(session, intake, item):
+        return intake.drawers[filed.slug]
+    return intake.drawers[filed.unless_client]
+
+
+def _is_spam(session: Session, intake: Intake, item: PreparedMail) -> bool:
+    """A filter's verdict on somebody whom the company knows is wrong: it may be an answer."""
+    if item.filed.unless_client is None:
+        return False
+    sender = item.mail.sender
+    return sender is None or clients.find_client(session, intake.company_id, sender.key) is None
 
 
 def _awaits_us(kind: MailKind) -> bool | None:

@@ -11,15 +11,16 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from backend.app import db
-from backend.app.errors import LeaseLost, StorageFault
-from backend.app.inbox.filing import DRAWERS
+from backend.app.errors import LeaseLost, SettingsInvalid, StorageFault
+from backend.app.inbox.filing import drawer_names
 from backend.app.inbox.ingest import Ingested, Intake, PreparedMail, ingest, prepare
+from backend.app.inbox.rules import NO_RULES, FilingRules, load_filing_rules
 from backend.app.mail.charsets import clean_line
 from backend.app.mail.parse import parse_headers
 from backend.app.models import LedgerState
 from backend.app.runtime import Report, Run
 from backend.app.store import conversations, ledger, mailboxes, tenants
-from backend.app.store.records import Checkpoint, Lease, Place, Quarantined
+from backend.app.store.records import Checkpoint, CompanyProfile, Lease, Place, Quarantined
 
 log = logging.getLogger("relance.sync")
 
@@ -68,8 +69,19 @@ class Visit:
     def intake(self) -> Intake:
         """Loaded when the first new mail is there: an idle mailbox does not need it."""
         if self._intake is None:
-            self._intake = db.write(load_intake, self.run, self.lease)
+            company = db.read(tenants.load_company, self.lease.company_id)
+            rules = self._filing_rules(company)
+            self._intake = db.write(load_intake, self.run, self.lease, company, rules)
         return self._intake
+
+    def _filing_rules(self, company: CompanyProfile) -> FilingRules:
+        """With rules that are wrong, mail goes where it would without any."""
+        try:
+            return load_filing_rules(company.settings.get("inbox"))
+        except SettingsInvalid as error:
+            self.report.fail("settings_wrong")
+            log.error("company=%d settings error=%s", company.id, error)
+            return NO_RULES
 
     def may_go_on(self) -> bool:
         """Whether another batch may be read: there is time, and nobody waits behind a slice."""
@@ -151,17 +163,16 @@ def describe(error: Exception) -> str:
     return clean_line(f"{type(cause).__name__}: {first_line}")[:300]
 
 
-def load_intake(session: Session, run: Run, lease: Lease) -> Intake:
+def load_intake(
+    session: Session, run: Run, lease: Lease, company: CompanyProfile, rules: FilingRules
+) -> Intake:
     """What every mail of a visit needs. The company's drawers are made on first use."""
-    company = tenants.load_company(session, lease.company_id)
     drawers = {
-        drawer.slug: conversations.find_or_create_folder(
-            session, company.id, drawer.slug, drawer.name(company.language)
-        )
-        for drawer in DRAWERS
+        slug: conversations.find_or_create_folder(session, company.id, slug, name)
+        for slug, name in drawer_names(rules, company.language).items()
     }
     own = mailboxes.load_own_addresses(session, company.id)
-    return Intake(lease, company.id, own, drawers, run.settings.attachments_dir)
+    return Intake(lease, company.id, own, drawers, run.settings.attachments_dir, rules)
 
 
 def replay(session: Session, intake: Intake, kept: Quarantined, item: PreparedMail) -> Ingested:
