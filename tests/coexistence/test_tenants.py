@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from backend.app import db
 from backend.app.models import (
     AutoState,
     Base,
@@ -24,6 +25,7 @@ from backend.app.models import (
     LedgerEntry,
     OutboxMail,
 )
+from backend.app.store.oauth import put_grant
 from tests.coexistence.books import delivery_faults, imbalances, unaccounted
 from tests.coexistence.scenes import Mailbox, fill, mail_with_file, new_mailbox
 from tests.installation import Installation, mail
@@ -176,6 +178,7 @@ def test_schema_refuses_every_reference_into_another_company(
 ) -> None:
     for box in boxes:
         reminder_to_the_shared_client(installation, box)
+        db.write(put_grant, box.id, "custom", "sealed")
     installation.send()
     for box in boxes:
         sender, to = "paul@client.test", box.account.address

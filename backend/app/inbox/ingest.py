@@ -44,6 +44,7 @@ class Intake:
     drawers: Mapping[str, int]
     attachments_dir: Path
     rules: FilingRules = NO_RULES
+    rules_error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

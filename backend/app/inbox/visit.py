@@ -14,13 +14,13 @@ from backend.app import db
 from backend.app.errors import LeaseLost, SettingsInvalid, StorageFault
 from backend.app.inbox.filing import drawer_names
 from backend.app.inbox.ingest import Ingested, Intake, PreparedMail, ingest, prepare
-from backend.app.inbox.rules import NO_RULES, FilingRules, load_filing_rules
+from backend.app.inbox.rules import NO_RULES, load_filing_rules
 from backend.app.mail.charsets import clean_line
 from backend.app.mail.parse import parse_headers
 from backend.app.models import LedgerState
 from backend.app.runtime import Report, Run
 from backend.app.store import conversations, ledger, mailboxes, tenants
-from backend.app.store.records import Checkpoint, CompanyProfile, Lease, Place, Quarantined
+from backend.app.store.records import Checkpoint, Lease, Place, Quarantined
 
 log = logging.getLogger("relance.sync")
 
@@ -69,19 +69,11 @@ class Visit:
     def intake(self) -> Intake:
         """Loaded when the first new mail is there: an idle mailbox does not need it."""
         if self._intake is None:
-            company = db.read(tenants.load_company, self.lease.company_id)
-            rules = self._filing_rules(company)
-            self._intake = db.write(load_intake, self.run, self.lease, company, rules)
+            self._intake = db.write(load_intake, self.run, self.lease)
+            if self._intake.rules_error is not None:
+                self.report.fail("settings_wrong")
+                log.error("company=%d %s", self.lease.company_id, self._intake.rules_error)
         return self._intake
-
-    def _filing_rules(self, company: CompanyProfile) -> FilingRules:
-        """With rules that are wrong, mail goes where it would without any."""
-        try:
-            return load_filing_rules(company.settings.get("inbox"))
-        except SettingsInvalid as error:
-            self.report.fail("settings_wrong")
-            log.error("company=%d settings error=%s", company.id, error)
-            return NO_RULES
 
     def may_go_on(self) -> bool:
         """Whether another batch may be read: there is time, and nobody waits behind a slice."""
@@ -163,16 +155,31 @@ def describe(error: Exception) -> str:
     return clean_line(f"{type(cause).__name__}: {first_line}")[:300]
 
 
-def load_intake(
-    session: Session, run: Run, lease: Lease, company: CompanyProfile, rules: FilingRules
-) -> Intake:
-    """What every mail of a visit needs. The company's drawers are made on first use."""
+def load_intake(session: Session, run: Run, lease: Lease) -> Intake:
+    """What every mail of a visit needs. The company's drawers are made on first use.
+
+    With filing rules that are wrong, mail goes where it would without any.
+    """
+    company = tenants.load_company(session, lease.company_id)
+    rules, rules_error = NO_RULES, None
+    try:
+        rules = load_filing_rules(company.settings.get("inbox"))
+    except SettingsInvalid as error:
+        rules_error = f"settings error={error}"
     drawers = {
         slug: conversations.find_or_create_folder(session, company.id, slug, name)
         for slug, name in drawer_names(rules, company.language).items()
     }
     own = mailboxes.load_own_addresses(session, company.id)
-    return Intake(lease, company.id, own, drawers, run.settings.attachments_dir, rules)
+    return Intake(
+        lease,
+        company.id,
+        own,
+        drawers,
+        run.settings.attachments_dir,
+        rules=rules,
+        rules_error=rules_error,
+    )
 
 
 def replay(session: Session, intake: Intake, kept: Quarantined, item: PreparedMail) -> Ingested:
