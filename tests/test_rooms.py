@@ -50,7 +50,10 @@ MAY_IMPORT = {
 }
 
 MAIL_EDGES = {"endpoint", "imap", "oauth", "sasl", "smtp"}
-PURE_FOLLOWUPS = ("company_rules", "policy", "reasons", "settings", "wording")
+PURE_FOLLOWUPS = (
+    *("budgets", "calendar", "company_rules", "facts", "policy", "reasons", "schedule"),
+    *("settings", "wording"),
+)
 PURE = {
     *(f"backend.app.inbox.{name}" for name in ("plan", "placement", "filing", "rules", "backoff")),
     *(f"backend.app.followups.{name}" for name in PURE_FOLLOWUPS),

@@ -139,6 +139,14 @@ class Closure(Rules):
         return self
 
 
+class FollowupCalendar(Rules):
+    """When reminders may go out: the company's own window, less its holidays and closures."""
+
+    window: Window = Window()
+    holidays: Holidays = Holidays()
+    closures: Annotated[tuple[Closure, ...], Field(strict=False, max_length=MOST_CLOSURES)] = ()
+
+
 class Budgets(Rules):
     """Nobody is flooded.
 

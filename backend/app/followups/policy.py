@@ -1,44 +1,62 @@
 """What to do with a follow-up now, and why. Pure: plain values and `now` in, a decision out.
 
 The rules are asked in this order; the first that speaks decides. All stops come before all holds,
-so that what has ended is never shown as waiting for a person, and all holds before all waits.
+so that what has ended is never shown as waiting for a person, and all holds before all waits, but
+for the last two, which only what is about to go out can meet.
 
      #  when                                                      decision
      1  automatic reminders are switched off                      Stop  disabled
-     2  the status says that it has ended (see reasons.py)        Stop  done, cancelled, accepted,
+     2  the status says that it has ended (see reasons.py)        Stop  done, cancelled, accepted*,
                                                                         paid*, refused*, answered*
      3  the client has answered                                   Stop  answered*
      4  every step went out                                       Stop  completed
-     5  the status says paused, or is a word we don't know        Hold  paused, unknown_status
-     6  there is no address to write to                           Hold  no_address
-     7  there are no rules for its type                           Hold  unknown_type
-     8  there is no due date                                      Hold  no_due_date
-     9  the company's time zone is not an IANA zone               Hold  unknown_time_zone
-    10  the next step is not due yet                              Wait  not_due
-    11  the last step went out too short a time ago               Wait  min_gap
-    12  an answer may lie unread in the reply mailbox             Wait  mailbox_not_fresh
-    13  otherwise                                                 Send  due
+     5  the status says paused, disputed, or an unknown word      Hold  paused, disputed,
+                                                                        unknown_status
+     6  the client wants no reminders                             Hold  do_not_contact
+     7  a mail to this address came back for good                 Hold  bounced_hard +
+     8  three came back for a passing reason                      Hold  bounced_soft +
+     9  there are no rules for its type                           Hold  unknown_type
+    10  there is no due date                                      Hold  no_due_date
+    11  the company's time zone is not an IANA zone               Hold  unknown_time_zone
+    12  what is left had its time before the due date             Stop  expired
+    13  the client has no address, or number, for the step        Hold  no_address, no_phone
+    14  the next step is not due yet                              Wait  not_due
+    15  the last step went out too short a time ago               Wait  min_gap
+    16  the client has promised to settle it by a later day       Wait  promised
+    17  somebody has put it off to a later day                    Wait  postponed
+    18  the client is away until a later day                      Wait  out_of_office
+    19  a mail came back for a passing reason a short time ago    Wait  soft_bounce
+    20  it could have gone out long ago                           Hold  too_old +
+    21  it is outside the hours in which the company writes       Wait  outside_window
+        and will be for years                                     Hold  always_closed
+    22  an answer may lie unread in the reply mailbox             Wait  mailbox_not_fresh
+    23  otherwise                                                 Send  due
 
-    *  not if the follow-up's own flag (auto_stop_on_paid, ..._refused, ..._response) is off.
+    *  not if the follow-up's own flag (auto_stop_on_paid, ..._refused, ..._response) is off, or the
+       rules of its type don't name it in `stop_on`
+    +  a person's release lets the next step pass
 
 Stop: nothing goes out as long as the facts stay so. Hold: a person has to look.
-Wait: look again at `until`, which is always later than `now`.
-
-Time (I9). A step falls due on a date of the company's calendar at `send_hour` of its wall clock.
-An hour that a clock change skips counts as the first instant after the gap, one that comes twice
-as its first time: each step has exactly one UTC instant, so none is skipped and none comes twice.
-The minimum gap is counted in the same way, in calendar days up to `send_hour`: counted in hours,
-every reminder of an hourly job would slip to the next run and drift through the day.
+Wait: look again at `until`, which is always later than `now`. Waiting spends no step.
+What may go out must fit the budgets, too: budgets.py.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import date, datetime, timedelta
 
+from backend.app.followups.calendar import SMS_WINDOW, OpeningHours
+from backend.app.followups.facts import (
+    Decision,
+    FollowupFacts,
+    Hold,
+    Send,
+    Stop,
+    Wait,
+)
 from backend.app.followups.reasons import ReasonCode, status_reason
-from backend.app.followups.settings import FollowupRules, TypeRules
+from backend.app.followups.schedule import Schedule, Turn, schedule_of
+from backend.app.followups.settings import Channel, FollowupRules
 
 __all__ = [
     "Decision",
@@ -54,76 +72,12 @@ __all__ = [
 ]
 
 FRESHNESS_RETRY = timedelta(minutes=5)
-# Beyond these a date is a typing error, and adding days to 9999-12-31 would overflow.
-EARLIEST_DUE = date(1970, 1, 1)
-LATEST_DUE = date(2199, 12, 31)
-_HOLDING = (ReasonCode.PAUSED, ReasonCode.UNKNOWN_STATUS)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FollowupFacts:
-    """What is known of one follow-up, read under its claim. Instants are aware UTC.
-
-    type, status   the host application's words, as they stand in the row
-    due_date       in the company's own calendar; None when nobody gave one
-    steps_sent     how many steps went out, settled ones only
-    last_step_at   when the last of them went out; None before the first
-    answered_at    the newest human message of the client since the last step, or since created_at
-                   when no step went out; None when there is none
-    has_address    the client has an address that mail can be sent to
-    fresh_at       everything that reached the reply mailbox before this instant is in the inbox;
-                   None when that mailbox was never synchronised
-    time_zone      the company's IANA zone
-    """
-
-    type: str
-    status: str
-    auto_enabled: bool
-    due_date: date | None
-    created_at: datetime
-    steps_sent: int
-    last_step_at: datetime | None
-    auto_stop_on_response: bool
-    auto_stop_on_paid: bool
-    auto_stop_on_refused: bool
-    answered_at: datetime | None
-    has_address: bool
-    fresh_at: datetime | None
-    time_zone: str
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send step `step` (the first is 1) now."""
-
-    step: int
-    reason: ReasonCode = ReasonCode.DUE
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Nothing now; look again at `until` (aware UTC, later than `now`)."""
-
-    until: datetime
-    reason: ReasonCode
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Nothing any more, as long as the facts stay so."""
-
-    reason: ReasonCode
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """Nothing until a person has looked. detail: which value is missing, for example."""
-
-    reason: ReasonCode
-    detail: str = ""
-
-
-Decision = Send | Wait | Stop | Hold
+SOFT_BOUNCE_PAUSE = timedelta(days=2)
+MOST_SOFT_BOUNCES = 3
+# A notice that names a day further off is a mistake, or a leaver's: the reminders go on.
+LONGEST_ABSENCE = timedelta(days=90)
+ONE_DAY = timedelta(days=1)
+_HOLDING = (ReasonCode.PAUSED, ReasonCode.DISPUTED, ReasonCode.UNKNOWN_STATUS)
 
 
 def decide(facts: FollowupFacts, rules: FollowupRules, now: datetime) -> Decision:
@@ -131,21 +85,38 @@ def decide(facts: FollowupFacts, rules: FollowupRules, now: datetime) -> Decisio
     blocked = _stop(facts, rules) or _hold(facts)
     if blocked is not None:
         return blocked
-    schedule = _schedule(facts, rules)
+    schedule = schedule_of(facts, rules)
     if isinstance(schedule, Hold):
         return schedule
-    return _wait(facts, schedule, now) or Send(facts.steps_sent + 1)
+    turn = schedule.turn(facts, now)
+    if turn is None:
+        return Stop(ReasonCode.EXPIRED)
+    channel = schedule.rules.plan[turn.step - 1].channel
+    return (
+        _unreachable(facts, channel)
+        or _wait(facts, schedule, turn, now)
+        or _gates(facts, rules, schedule, turn, now)
+        or Send(turn.step, skipped=turn.skipped, channel=channel)
+    )
 
 
 def stops_before_body(
     facts: FollowupFacts, rules: FollowupRules, now: datetime
-) -> Stop | Hold | None:
-    """Ask rules 1 to 9 again on fresh facts, after the server took DATA and before the body goes.
+) -> Stop | Hold | Wait | None:
+    """Ask again on fresh facts, after the server took DATA and before the body goes.
 
-    None: go on. The waits are not asked again: the step was due when it was claimed.
+    None: go on. The plan, the window and the freshness are not asked again: they held when the
+    step was claimed, a moment ago.
     """
-    schedule = _schedule(facts, rules)
-    return _stop(facts, rules) or _hold(facts) or (schedule if isinstance(schedule, Hold) else None)
+    blocked = _stop(facts, rules) or _hold(facts)
+    if blocked is not None:
+        return blocked
+    schedule = schedule_of(facts, rules)
+    if isinstance(schedule, Hold):
+        return schedule
+    turn = schedule.turn(facts, now)
+    channel = "email" if turn is None else schedule.rules.plan[turn.step - 1].channel
+    return _unreachable(facts, channel) or _put_off(facts, schedule, now)
 
 
 def next_look(facts_after_sent: FollowupFacts, rules: FollowupRules, now: datetime) -> datetime:
@@ -155,23 +126,31 @@ def next_look(facts_after_sent: FollowupFacts, rules: FollowupRules, now: dateti
     so that an answer to it still counts as one before the follow-up is closed as completed.
     With facts that call for a hold it is `now`, so that the next run says so.
     """
-    schedule = _schedule(facts_after_sent, rules)
+    schedule = schedule_of(facts_after_sent, rules)
     if isinstance(schedule, Hold):
         return now
     moments = [now, schedule.gap_end(facts_after_sent) or now]
-    if facts_after_sent.steps_sent < schedule.rules.maximum:
-        moments.append(schedule.step_due_at(facts_after_sent.steps_sent + 1))
+    turn = schedule.turn(facts_after_sent, now)
+    if turn is not None:
+        moments.append(turn.due_at)
     return max(moments)
 
 
+def opening_hours(
+    facts: FollowupFacts, rules: FollowupRules, schedule: Schedule, channel: Channel
+) -> OpeningHours:
+    also = (SMS_WINDOW,) if channel == "sms" else ()
+    return OpeningHours(schedule.zone, facts.country, rules, also)
+
+
 def _stop(facts: FollowupFacts, rules: FollowupRules) -> Stop | None:
-    status = _status_reason(facts)
+    status = _status_reason(facts, rules)
     type_rules = rules.for_type(facts.type)
     if not facts.auto_enabled:
         return Stop(ReasonCode.DISABLED)
     if status is not None and status not in _HOLDING:
         return Stop(status)
-    if facts.answered_at is not None and facts.auto_stop_on_response:
+    if facts.answered_at is not None and _stops_on(ReasonCode.ANSWERED, facts, rules):
         return Stop(ReasonCode.ANSWERED)
     if type_rules is not None and facts.steps_sent >= type_rules.maximum:
         return Stop(ReasonCode.COMPLETED)
@@ -179,78 +158,114 @@ def _stop(facts: FollowupFacts, rules: FollowupRules) -> Stop | None:
 
 
 def _hold(facts: FollowupFacts) -> Hold | None:
-    status = _status_reason(facts)
+    status = status_reason(facts.status)
     if status in _HOLDING:
         return Hold(status)
-    if not facts.has_address:
-        return Hold(ReasonCode.NO_ADDRESS)
+    if facts.do_not_contact:
+        return Hold(ReasonCode.DO_NOT_CONTACT)
+    if facts.hard_bounce_at is not None and not _approved_since(facts, facts.hard_bounce_at):
+        return Hold(ReasonCode.BOUNCED_HARD)
+    if facts.soft_bounces >= MOST_SOFT_BOUNCES and not _approved_since(facts, facts.soft_bounce_at):
+        return Hold(ReasonCode.BOUNCED_SOFT, f"{facts.soft_bounces} mails came back")
     return None
 
 
-def _wait(facts: FollowupFacts, schedule: _Schedule, now: datetime) -> Wait | None:
-    due_at = schedule.step_due_at(facts.steps_sent + 1)
-    if now < due_at:
-        return Wait(due_at, ReasonCode.NOT_DUE)
+def _approved_since(facts: FollowupFacts, moment: datetime | None) -> bool:
+    approved = facts.approved_at
+    return approved is not None and moment is not None and approved >= moment
+
+
+def _unreachable(facts: FollowupFacts, channel: Channel) -> Hold | None:
+    if channel == "sms":
+        return None if facts.has_phone else Hold(ReasonCode.NO_PHONE)
+    return None if facts.has_address else Hold(ReasonCode.NO_ADDRESS)
+
+
+def _wait(facts: FollowupFacts, schedule: Schedule, turn: Turn, now: datetime) -> Wait | None:
+    if now < turn.due_at:
+        return Wait(turn.due_at, ReasonCode.NOT_DUE)
     gap_end = schedule.gap_end(facts)
     if gap_end is not None and now < gap_end:
         return Wait(gap_end, ReasonCode.MIN_GAP)
-    if not _is_fresh(facts.fresh_at, schedule.rules, now):
+    return _put_off(facts, schedule, now)
+
+
+def _put_off(facts: FollowupFacts, schedule: Schedule, now: datetime) -> Wait | None:
+    """The waits that the client, a person or a bounce may bring about at any time."""
+    for until, reason, detail in _puts_off(facts, schedule, now):
+        if now < until:
+            return Wait(until, reason, detail)
+    return None
+
+
+def _puts_off(
+    facts: FollowupFacts, schedule: Schedule, now: datetime
+) -> list[tuple[datetime, ReasonCode, str]]:
+    found: list[tuple[datetime, ReasonCode, str]] = []
+
+    def on(day: date | None, reason: ReasonCode, detail: str) -> None:
+        if day is not None and date.min < day < date.max:
+            found.append((schedule.at_send_hour(day), reason, f"{detail} {day.isoformat()}"))
+
+    promised = facts.promised_until
+    if promised is not None and promised < date.max - ONE_DAY:
+        on(promised + ONE_DAY, ReasonCode.PROMISED, "asked again on")
+    on(facts.postponed_until, ReasonCode.POSTPONED, "until")
+    if facts.back_on is not None and facts.back_on <= now.date() + LONGEST_ABSENCE:
+        on(facts.back_on, ReasonCode.OUT_OF_OFFICE, "back on")
+    if facts.soft_bounce_at is not None and not _approved_since(facts, facts.soft_bounce_at):
+        found.append((facts.soft_bounce_at + SOFT_BOUNCE_PAUSE, ReasonCode.SOFT_BOUNCE, ""))
+    return found
+
+
+def _gates(
+    facts: FollowupFacts, rules: FollowupRules, schedule: Schedule, turn: Turn, now: datetime
+) -> Hold | Wait | None:
+    if not facts.approved and _is_too_old(facts, rules, schedule, turn, now):
+        return Hold(ReasonCode.TOO_OLD, f"step {turn.step} was due {turn.due_at.date()}")
+    channel = schedule.rules.plan[turn.step - 1].channel
+    opening = opening_hours(facts, rules, schedule, channel).next_opening(now)
+    if opening is None:
+        return Hold(ReasonCode.ALWAYS_CLOSED)
+    if opening > now:
+        return Wait(opening, ReasonCode.OUTSIDE_WINDOW)
+    if not _is_fresh(facts.fresh_at, schedule.rules.freshness_minutes, now):
         return Wait(now + FRESHNESS_RETRY, ReasonCode.MAILBOX_NOT_FRESH)
     return None
 
 
-def _is_fresh(fresh_at: datetime | None, rules: TypeRules, now: datetime) -> bool:
+def _is_too_old(
+    facts: FollowupFacts, rules: FollowupRules, schedule: Schedule, turn: Turn, now: datetime
+) -> bool:
+    """Whether it could have gone out so long ago that nobody expects it any more.
+
+    A wait for the client or the gap is no delay of ours: it counts from the end of the last one.
+    """
+    ends = [until for until, _, _ in _puts_off(facts, schedule, now)]
+    ready_at = max(turn.due_at, schedule.gap_end(facts) or turn.due_at, *ends, turn.due_at)
+    return now - ready_at > rules.activation.hold_older_than_days * ONE_DAY
+
+
+def _is_fresh(fresh_at: datetime | None, minutes: int, now: datetime) -> bool:
     # Both ways: a host whose clock runs far ahead must not hold the gate open for days.
-    return fresh_at is not None and abs(now - fresh_at) <= timedelta(
-        minutes=rules.freshness_minutes
-    )
+    return fresh_at is not None and abs(now - fresh_at) <= timedelta(minutes=minutes)
 
 
-@dataclass(frozen=True, slots=True)
-class _Schedule:
-    rules: TypeRules
-    due_date: date
-    zone: ZoneInfo
-
-    def step_due_at(self, step: int) -> datetime:
-        days = self.rules.plan[step - 1].days_from_due or 0
-        return self._at_send_hour(self.due_date + timedelta(days=days))
-
-    def gap_end(self, facts: FollowupFacts) -> datetime | None:
-        """None when no step went out."""
-        last = facts.last_step_at
-        if last is None and facts.steps_sent:
-            last = facts.created_at  # taken over from elsewhere with steps already sent
-        if last is None:
-            return None
-        day = last.astimezone(self.zone).date() + timedelta(days=self.rules.min_gap_days)
-        return self._at_send_hour(day)
-
-    def _at_send_hour(self, day: date) -> datetime:
-        # fold=0 means the first of two, and in a gap the offset from before it (PEP 495).
-        local = datetime.combine(day, time(self.rules.send_hour), tzinfo=self.zone)
-        return local.astimezone(UTC)
-
-
-def _schedule(facts: FollowupFacts, rules: FollowupRules) -> _Schedule | Hold:
-    type_rules = rules.for_type(facts.type)
-    if type_rules is None:
-        return Hold(ReasonCode.UNKNOWN_TYPE)
-    if facts.due_date is None or not EARLIEST_DUE <= facts.due_date <= LATEST_DUE:
-        return Hold(ReasonCode.NO_DUE_DATE)
-    try:
-        zone = ZoneInfo(facts.time_zone)
-    except (KeyError, ValueError):  # not found; a path that leaves the zone directory
-        return Hold(ReasonCode.UNKNOWN_TIME_ZONE)
-    return _Schedule(type_rules, facts.due_date, zone)
-
-
-def _status_reason(facts: FollowupFacts) -> ReasonCode | None:
+def _status_reason(facts: FollowupFacts, rules: FollowupRules) -> ReasonCode | None:
     """None when the status leaves the follow-up open."""
     reason = status_reason(facts.status)
-    switched_off = {
-        ReasonCode.PAID: not facts.auto_stop_on_paid,
-        ReasonCode.REFUSED: not facts.auto_stop_on_refused,
-        ReasonCode.ANSWERED: not facts.auto_stop_on_response,
+    return reason if reason is not None and _stops_on(reason, facts, rules) else None
+
+
+def _stops_on(reason: ReasonCode, facts: FollowupFacts, rules: FollowupRules) -> bool:
+    """Whether this reason ends it: by its own flag, and by what its type stops on."""
+    flags = {
+        ReasonCode.PAID: facts.auto_stop_on_paid,
+        ReasonCode.REFUSED: facts.auto_stop_on_refused,
+        ReasonCode.ANSWERED: facts.auto_stop_on_response,
+        ReasonCode.ACCEPTED: True,
     }
-    return None if reason is None or switched_off.get(reason, False) else reason
+    if reason not in flags:
+        return True
+    type_rules = rules.for_type(facts.type)
+    return flags[reason] and (type_rules is None or reason.value in type_rules.stop_on)

@@ -28,8 +28,18 @@ class ReasonCode(StrEnum):
     ANSWERED = "answered", "the client has answered since the last step"
     COMPLETED = "completed", "every step went out"
     PAUSED = "paused", "somebody has paused it"
+    DISPUTED = "disputed", "the client disputes it"
+    DO_NOT_CONTACT = "do_not_contact", "the client wants no reminders"
+    BOUNCED_HARD = "bounced_hard", "a mail to the client's address came back for good"
+    BOUNCED_SOFT = "bounced_soft", "too many mails came back, each for a passing reason"
+    EXPIRED = "expired", "what is left had its time before the due date, which has passed"
+    TOO_OLD = "too_old", "it could have gone out long ago: a person must say that it still should"
+    ALWAYS_CLOSED = "always_closed", "the rules leave no day on which the company writes"
+    SURGE = "surge", "far more reminders went out today than on a usual day"
+    BOUNCE_BURST = "bounce_burst", "too many of the company's mails came back today"
     UNKNOWN_STATUS = "unknown_status", "its status is a word that we don't know"
     NO_ADDRESS = "no_address", "the client has no e-mail address"
+    NO_PHONE = "no_phone", "the client has no telephone number"
     UNKNOWN_TYPE = "unknown_type", "there are no rules for its type"
     NO_DUE_DATE = "no_due_date", "it has no due date, or an impossible one"
     UNKNOWN_TIME_ZONE = "unknown_time_zone", "the company's time zone is not an IANA zone"
@@ -46,6 +56,15 @@ class ReasonCode(StrEnum):
     INTERNAL_ERROR = "internal_error", "an internal error, see the log; another look follows"
     NOT_DUE = "not_due", "the next step is not due yet"
     MIN_GAP = "min_gap", "the last step went out too short a time ago"
+    PROMISED = "promised", "the client has promised to settle it by then"
+    POSTPONED = "postponed", "somebody has put it off"
+    OUT_OF_OFFICE = "out_of_office", "the client is away"
+    SOFT_BOUNCE = "soft_bounce", "a mail came back for a passing reason"
+    OUTSIDE_WINDOW = "outside_window", "the company does not write at this hour or on this day"
+    CLIENT_GAP = "client_gap", "the client had another reminder too short a time ago"
+    MAILBOX_BUDGET = "mailbox_budget", "the mailbox has sent its share of the day"
+    RUN_BUDGET = "run_budget", "the company has sent its share of this run"
+    MISSED = "missed", "its time passed while nothing could go out; a later step goes instead"
     MAILBOX_NOT_FRESH = "mailbox_not_fresh", "an answer may lie unread in the reply mailbox"
 
 
@@ -81,6 +100,10 @@ _STATUS_WORDS: dict[ReasonCode | None, str] = {
         "gagne, gagnee"
     ),
     ReasonCode.ANSWERED: "answered, replied, responded, repondu",
+    ReasonCode.DISPUTED: (
+        "disputed, dispute, in dispute, contested, conteste, contestee, litige, en litige, "
+        "litigieux, litigieuse"
+    ),
     ReasonCode.PAUSED: "paused, on hold, suspended, pause, en pause, suspendu, suspendue",
 }
 _REASON_BY_WORD = {

@@ -37,16 +37,13 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from backend.app.errors import SettingsInvalid
 from backend.app.followups.company_rules import (
-    MOST_CLOSURES,
     Activation,
     Budgets,
-    Closure,
-    Holidays,
+    FollowupCalendar,
     LatePayment,
     MailRules,
     Rules,
     SmsRules,
-    Window,
 )
 
 MAX_STEPS = 20
@@ -184,7 +181,7 @@ class TypeRules(Rules):
         return self
 
 
-class FollowupRules(Rules):
+class FollowupRules(FollowupCalendar):
     """The rules of one company: of every type, and those common to all. Made by `load_rules`."""
 
     quote_unanswered: TypeRules = TypeRules()
@@ -194,9 +191,6 @@ class FollowupRules(Rules):
     inactive_client: TypeRules = TypeRules()
     project_waiting: TypeRules = TypeRules()
 
-    window: Window = Window()
-    holidays: Holidays = Holidays()
-    closures: Annotated[tuple[Closure, ...], Field(strict=False, max_length=MOST_CLOSURES)] = ()
     budgets: Budgets = Budgets()
     activation: Activation = Activation()
     mail: MailRules = MailRules()

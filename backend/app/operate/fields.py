@@ -10,7 +10,7 @@ from datetime import date
 from decimal import Decimal
 
 from backend.app.errors import BadInput
-from backend.app.followups.policy import EARLIEST_DUE, LATEST_DUE
+from backend.app.followups.schedule import EARLIEST_DUE, LATEST_DUE
 from backend.app.followups.settings import FollowupType
 
 _LONGEST_EMAIL = 254  # RFC 5321, 4.5.3.1.3 less the angle brackets
