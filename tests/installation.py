@@ -38,6 +38,17 @@ SCRIPTS = {
     "manage": "manage.py",
 }
 TEN_DAYS = timedelta(days=10)
+# Most tests run at whatever hour it is, and send one client several mails: windows, holidays and
+# budgets have their own tests.
+ALWAYS_OPEN: dict[str, Any] = {
+    "window": {
+        "days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"],
+        "opens": "00:00",
+        "closes": "24:00",
+    },
+    "holidays": {"observed": False},
+    "budgets": {"client_gap_days": 0},
+}
 
 
 @dataclass
@@ -142,12 +153,17 @@ class Installation:
             return int(row.id)  # type: ignore[attr-defined]
 
     def add_company(self, name: str = "Menuiserie Dubois", **more: Any) -> int:
-        settings = more.pop("settings", None)
+        """rules: its follow-up rules beside ALWAYS_OPEN; settings: its whole document instead."""
+        rules = {**ALWAYS_OPEN, **more.pop("rules", {})}
+        settings = more.pop("settings", {"followups": rules})
         company_id = self.add(Company(name=name, **more))
-        if settings is not None:
-            with db.SessionLocal.begin() as session:
-                session.add(CompanySettings(company_id=company_id, settings=settings))
+        self.set_settings(company_id, settings)
         return company_id
+
+    def set_settings(self, company_id: int, settings: Any) -> None:
+        """The company's whole document, as the host application writes it."""
+        row = CompanySettings(company_id=company_id, settings=settings)
+        self.change(lambda session: session.merge(row))
 
     def add_mailbox(
         self, company_id: int, account: Any, imap: Any, smtp: Any = None, **more: Any

@@ -39,7 +39,10 @@ def schema(url: str) -> dict[str, Any]:
     inspector = sa.inspect(engine)
     found = {
         table: (
-            [(c["name"], str(c["type"]), c["nullable"]) for c in inspector.get_columns(table)],
+            # A column that came later stands last in the table, and where it belongs in the model.
+            sorted(
+                (c["name"], str(c["type"]), c["nullable"]) for c in inspector.get_columns(table)
+            ),
             inspector.get_pk_constraint(table),
             _sorted(inspector.get_foreign_keys(table)),
             _sorted(inspector.get_unique_constraints(table)),

@@ -12,7 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a path, from anywhere
 
-from backend.app.followups.send import send_due_followups, show_due_followups
+from backend.app.followups.preview import show_due_followups
+from backend.app.followups.send import send_due_followups
 from backend.app.runtime import run_script
 
 EPILOG = """\

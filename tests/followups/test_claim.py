@@ -18,7 +18,6 @@ from backend.app.mail.parse import parse_mail
 from backend.app.models import (
     Client,
     Company,
-    CompanySettings,
     Followup,
     InboxIntegration,
     LedgerEntry,
@@ -398,9 +397,7 @@ def test_the_word_of_the_host_application_for_answered_stays(office: Office) -> 
 )
 def test_wrong_settings_are_named_and_nothing_is_claimed(office: Office, settings: Any) -> None:
     followup = office.reminder()
-    office.installation.change(
-        lambda s: s.add(CompanySettings(company_id=office.company, settings=settings))
-    )
+    office.installation.set_settings(office.company, settings)
 
     with pytest.raises(SettingsInvalid, match=r"^(settings|followups)"):
         office.claim(followup)

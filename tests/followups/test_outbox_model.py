@@ -136,7 +136,8 @@ class OutboxMachine(RuleBasedStateMachine):
         self.bodies[step] += 1
         self.in_doubt[step] += 1
         assert self.in_doubt[step] == 1, "a second body without a word on the first"
-        assert set(range(1, step)) <= self.sent, "a step before the one before it was sent"
+        assert step == 1 or self.sent, "the second before the first"
+        assert all(self.in_doubt[n] == 0 or n in self.sent for n in range(1, step)), "in doubt"
 
     @precondition(lambda self: self.those(out=True))
     @rule(which=any_of)
@@ -188,7 +189,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.reached.update(report.counts)
 
     @rule(days=st.sampled_from([0, 2, 10]))
-    def days_pass(self, days: int = 10) -> None:
+    def days_pass(self, days: int = 6) -> None:
         self.now += timedelta(days=days, hours=13)
         for row in self.uncertain():
             self.set(row, sending_at=row.sending_at - timedelta(days=days, hours=13))
@@ -236,8 +237,10 @@ class OutboxMachine(RuleBasedStateMachine):
         sent = {row.step for row in rows if row.state == OutboxState.SENT.value}
         assert self.sent <= sent, "what was sent stays sent"
         self.sent = sent
-        assert self.office.followup(self.followup).steps_sent == len(sent)
-        assert sent == set(range(1, len(sent) + 1))
+        assert self.office.followup(self.followup).steps_sent == max(sent, default=0)
+        skipped = {row.step for row in self.history() if row.status == "skipped"}
+        assert sent | skipped == set(range(1, max(sent, default=0) + 1))
+        assert not sent & skipped
         assert sent <= set(self.bodies), "sent without a body"
         written = Counter(row.step for row in self.history() if row.status == "sent")
         assert written == Counter(sent)

@@ -14,7 +14,6 @@ from backend.app.errors import ClaimLost, NotSent
 from backend.app.followups import claim, recover, settle
 from backend.app.followups.policy import ReasonCode
 from backend.app.models import (
-    CompanySettings,
     Conversation,
     Followup,
     FollowupHistory,
@@ -357,8 +356,7 @@ def test_wrong_settings_of_one_company_stop_neither_its_recovery_nor_anybody_els
     claimed = uncertain(office)
     copy_in_sent(office, office.outbox(claimed.followup_id))
     office.installation.sync()
-    broken = CompanySettings(company_id=office.company, settings={"followups": {"x": 1}})
-    office.installation.change(lambda s: s.add(broken))
+    office.installation.set_settings(office.company, {"followups": {"x": 1}})
     other = open_office(office.installation, office.smtp)
     other.reminder()
 

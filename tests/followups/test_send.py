@@ -12,11 +12,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from backend.app import db
-from backend.app.followups import draft, send
+from backend.app.followups import draft, preview, send
 from backend.app.models import (
     AutoState,
     Client,
-    CompanySettings,
     Conversation,
     Followup,
     FollowupHistory,
@@ -27,11 +26,12 @@ from backend.app.models import (
 )
 from backend.app.runtime import Report, Run
 from tests.followups.office import FaultyPost, Office, everything, open_office
-from tests.installation import Installation
+from tests.installation import ALWAYS_OPEN, Installation
 from tests.servers.faulty_smtp import FaultySmtpServer
 
 PARIS = ZoneInfo("Europe/Paris")
 SENT_ONCE = {"sent": 1}
+BROKEN = {"followups": {"x": 1}}
 
 
 def nine_in_paris(day: Any) -> datetime:
@@ -149,14 +149,8 @@ def test_three_steps_at_their_times_in_one_thread_and_then_completed(office: Off
 
 
 def test_a_company_may_want_fewer_steps_at_other_times(office: Office) -> None:
-    office.installation.change(
-        lambda s: s.add(
-            CompanySettings(
-                company_id=office.company,
-                settings={"followups": {"invoice_unpaid": {"delays_days": [2], "send_hour": 14}}},
-            )
-        )
-    )
+    fewer = {"invoice_unpaid": {"delays_days": [2], "send_hour": 14}}
+    office.installation.set_settings(office.company, {"followups": {**ALWAYS_OPEN, **fewer}})
     followup = office.reminder()
 
     assert office.send().counts == SENT_ONCE
@@ -279,8 +273,7 @@ def test_rules_that_break_between_claim_and_body_send_nothing(
 ) -> None:
     office = faulty_office
     followup = office.reminder()
-    broken = CompanySettings(company_id=office.company, settings={"followups": {"x": 1}})
-    faulty_smtp.when_data_comes = lambda: office.installation.change(lambda s: s.add(broken))
+    faulty_smtp.when_data_comes = lambda: office.installation.set_settings(office.company, BROKEN)
 
     report = office.send()
 
@@ -310,11 +303,10 @@ def test_rules_that_break_while_the_mail_goes_out_leave_it_settled(
 ) -> None:
     office = faulty_office
     followup = office.reminder()
-    broken = CompanySettings(company_id=office.company, settings={"followups": {"x": 1}})
     accept = faulty_smtp.accept
 
     def accept_and_break(mail: Any) -> None:
-        office.installation.change(lambda s: s.add(broken))
+        office.installation.set_settings(office.company, BROKEN)
         accept(mail)
 
     monkeypatch.setattr(faulty_smtp, "accept", accept_and_break)
@@ -366,9 +358,7 @@ def test_each_followup_that_cannot_be_sent_says_why_and_the_others_go_out(office
     unknown_type = office.reminder("b", type="birthday")
     missing = office.reminder("c", amount=None)
     wrong = open_office(installation, office.smtp)
-    installation.change(
-        lambda s: s.add(CompanySettings(company_id=wrong.company, settings={"followups": {"x": 1}}))
-    )
+    installation.set_settings(wrong.company, BROKEN)
     unruly = wrong.reminder()
     bare = installation.add_company("Sans boîte")
     unposted = installation.add_followup(bare, installation.add_client(bare, "x@client.test"))
@@ -418,7 +408,7 @@ def test_one_broken_record_does_not_stop_the_others(
 def test_an_unusable_database_ends_the_run(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     office.reminder()
 
-    def gone(*_: Any) -> Any:
+    def gone(*_: Any, **__: Any) -> Any:
         raise OperationalError("SELECT 1", {}, Exception("the server has gone away"))
 
     monkeypatch.setattr(send, "claim_followup", gone)
@@ -578,7 +568,7 @@ def test_of_two_runs_over_the_same_list_each_reminder_goes_out_once(
 def dry_run(office: Office, **selection: int) -> Report:
     installation, report = office.installation, Report()
     run = Run(installation.settings, installation.vault, "t", lambda: False)
-    send.show_due_followups(run, report, **selection)  # type: ignore[arg-type]
+    preview.show_due_followups(run, report, **selection)  # type: ignore[arg-type]
     return report
 
 

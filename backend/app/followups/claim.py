@@ -1,6 +1,7 @@
 """Decide on one follow-up and, where a step is due, claim it: one transaction, on fresh rows.
 
-Lock order: the follow-up's row, its outbox row. Nothing here speaks to the network.
+Lock order: the follow-up's row (whoever holds it may change its outbox rows), the mailbox, the
+client. Nothing here speaks to the network.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from backend.app.followups.draft import Draft, draft_step
+from backend.app.followups.facts import spoken
 from backend.app.followups.policy import (
     Decision,
     Hold,
@@ -20,26 +22,38 @@ from backend.app.followups.policy import (
     stops_before_body,
 )
 from backend.app.followups.reasons import status_reason
-from backend.app.followups.situation import Situation, decide_now, load_situation
+from backend.app.followups.situation import (
+    Situation,
+    decide_now,
+    load_situation,
+    within_budgets,
+)
 from backend.app.followups.wording import MissingVariable
-from backend.app.models import AutoState, OutboxState
-from backend.app.store import followups, outbox
-from backend.app.store.records import DueFollowup, OutboxClaim
+from backend.app.models import AutoState, HistoryStatus, OutboxState
+from backend.app.store import followups, outbox, traffic
+from backend.app.store.records import DueFollowup, OutboxClaim, Spent
 
 STATUS_ANSWERED = "answered"
 
 
 def claim_followup(
-    session: Session, followup_id: int, owner: str, lease_seconds: int, now: datetime
+    session: Session,
+    followup_id: int,
+    owner: str,
+    lease_seconds: int,
+    now: datetime,
+    *,
+    sent_in_run: int = 0,
 ) -> tuple[Decision, OutboxClaim | None] | None:
     """Decide, and claim where the decision is to send. A function for db.write.
 
-    None when another worker has this follow-up. Raises SettingsInvalid.
+    sent_in_run: how many of the company's reminders this run has sent. None when another worker has
+    this follow-up. Raises SettingsInvalid.
     """
     if not followups.lock_active(session, followup_id):
         return None
-    situation = load_situation(session, followup_id)
-    prepared = prepare(session, situation, now)
+    situation = load_situation(session, followup_id, now)
+    prepared = prepare(session, situation, now, Spent(in_run=sent_in_run), hold=True)
     if isinstance(prepared, Draft):
         claimed = _claim(session, prepared, followup_id, owner, lease_seconds, now)
         return None if claimed is None else (prepared.decision, claimed)
@@ -49,17 +63,27 @@ def claim_followup(
     return prepared, None
 
 
-def preview_followup(session: Session, followup_id: int, now: datetime) -> Decision:
-    """What claim_followup would decide; writes nothing. Raises SettingsInvalid."""
-    prepared = prepare(session, load_situation(session, followup_id), now)
-    return prepared.decision if isinstance(prepared, Draft) else prepared
+def prepare(
+    session: Session,
+    situation: Situation,
+    now: datetime,
+    spent_beside: Spent,
+    *,
+    hold: bool,
+) -> Draft | Stop | Hold | Wait:
+    """The decision and, where it is to send, the mail.
 
-
-def prepare(session: Session, situation: Situation, now: datetime) -> Draft | Stop | Hold | Wait:
-    """The decision and, where it is to send, the mail."""
+    spent_beside: what counts against the budgets besides what the tables say. hold: keep the
+    mailbox's and the client's rows until the commit, so that the budgets stay as they were counted.
+    """
     decision = decide_now(session, situation, now)
     if not isinstance(decision, Send):
         return decision
+    if hold and situation.mailbox_id is not None:
+        traffic.hold_budgets(session, situation.mailbox_id, situation.followup.client_id)
+    limited = within_budgets(session, situation, spent_beside, now)
+    if limited is not None:
+        return limited
     try:
         return draft_step(session, situation, decision, now)
     except MissingVariable as missing:
@@ -74,6 +98,8 @@ def _claim(
     lease_seconds: int,
     now: datetime,
 ) -> OutboxClaim | None:
+    if draft.decision.skipped:
+        outbox.cancel_skipped(session, followup_id, draft.decision.skipped)
     claimed = outbox.claim(
         session, followup_id, draft.decision.step, owner, lease_seconds, draft.columns
     )
@@ -87,17 +113,32 @@ def record_decision(
     session: Session, followup: DueFollowup, decision: Stop | Hold | Wait, now: datetime
 ) -> None:
     """Write down what was decided, and why."""
-    reason = decision.reason
+    words = spoken(decision)
     if isinstance(decision, Wait):
-        followups.look_again(session, followup.id, decision.until, reason.value)
-    elif reason is ReasonCode.DISABLED:
+        _record_wait(session, followup, decision, now)
+    elif decision.reason is ReasonCode.DISABLED:
         # Switched off while we looked: it stays active, and goes on once it is switched on again.
-        followups.look_again(session, followup.id, now, reason.value)
+        followups.look_again(session, followup.id, now, words)
     elif isinstance(decision, Hold):
-        words = f"{reason.value}: {decision.detail}" if decision.detail else reason.value
         followups.end_automation(session, followup, AutoState.HELD, words, at=now)
     else:
-        _record_end(session, followup, reason, now)
+        _record_end(session, followup, decision.reason, now)
+
+
+def _record_wait(session: Session, followup: DueFollowup, wait: Wait, now: datetime) -> None:
+    """The history tells each new reason once, not each look. That a step is not due is no news."""
+    words = spoken(wait)
+    followups.look_again(session, followup.id, wait.until, words)
+    before = (followup.auto_reason or "").partition(":")[0]
+    if wait.reason is not ReasonCode.NOT_DUE and before != wait.reason:
+        followups.record_history(
+            session,
+            followup,
+            HistoryStatus.WAITING,
+            step=followup.steps_sent,
+            at=now,
+            reason=words,
+        )
 
 
 def _record_end(session: Session, followup: DueFollowup, reason: ReasonCode, now: datetime) -> None:
@@ -110,14 +151,14 @@ def _record_end(session: Session, followup: DueFollowup, reason: ReasonCode, now
 
 def begin_sending(
     session: Session, claimed: OutboxClaim, lease_seconds: int, now: datetime
-) -> Stop | Hold | None:
+) -> Stop | Hold | Wait | None:
     """Between DATA and the body: take responsibility, or learn that something stops the step.
 
     What comes back besides None was not committed as 'sending': nothing may go out. Raises
     ClaimLost, and SettingsInvalid when the rules were broken meanwhile.
     """
     auto_state = followups.wait_for_lock(session, claimed.followup_id)
-    situation = load_situation(session, claimed.followup_id)
+    situation = load_situation(session, claimed.followup_id, now)
     stop = stops_before_body(situation.facts, situation.rules, now)
     if stop is None and auto_state is not AutoState.ACTIVE:
         stop = Stop(ReasonCode.DISABLED)

@@ -75,26 +75,6 @@ class FollowupFacts:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetFacts:
-    """What has gone out lately, or may have, or is about to in another run's hands.
-
-    client_mail_at    the last reminder to this client, of any follow-up; None when there is none
-    client_waits      another run is sending one to this client at this moment
-    mailbox_today     how many this mailbox has sent today, by the company's calendar
-    company_today     how many the company has sent today
-    usual_per_day     how many it sends on a usual sending day, over the last four weeks
-    bounced_today     how many of its mails came back in the last 24 hours
-    """
-
-    client_mail_at: datetime | None = None
-    client_waits: bool = False
-    mailbox_today: int = 0
-    company_today: int = 0
-    usual_per_day: float = 0.0
-    bounced_today: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class Send:
     """Send step `step` (the first is 1) now. skipped: earlier ones whose time has passed."""

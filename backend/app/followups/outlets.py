@@ -19,6 +19,7 @@ from backend.app.errors import (
 from backend.app.mail.smtp import SmtpConnection, open_smtp
 from backend.app.runtime import Run
 from backend.app.store import followups, mailboxes
+from backend.app.store.records import Due
 
 log = logging.getLogger("relance.followups")
 
@@ -112,7 +113,7 @@ class Outlets:
         self._failed[integration_id] = error
         log.error("integration=%d cannot send: %s", integration_id, error)
 
-    def in_pace(self, due: Sequence[int]) -> Iterator[int]:
+    def in_pace(self, due: Sequence[Due]) -> Iterator[Due]:
         """The follow-ups in their order; those whose mailbox has used up its minute come later.
 
         It waits before a follow-up is claimed, never with a claim in its hands, and only when
@@ -121,13 +122,13 @@ class Outlets:
         queue = deque(due)
         pauses: list[float] = []
         while queue and not self._run.stopping():
-            followup_id = queue.popleft()
-            pause = self._pause(followup_id)
+            first = queue.popleft()
+            pause = self._pause(first.id)
             if pause == 0:
                 pauses.clear()
-                yield followup_id
+                yield first
                 continue
-            queue.append(followup_id)
+            queue.append(first)
             pauses.append(pause)
             if len(pauses) >= len(queue):
                 self._sleep(min(pauses))

@@ -29,14 +29,16 @@ from backend.app.errors import (
     SettingsInvalid,
 )
 from backend.app.followups import settle
-from backend.app.followups.claim import begin_sending, claim_followup, preview_followup
+from backend.app.followups.claim import begin_sending, claim_followup
+from backend.app.followups.facts import spoken
 from backend.app.followups.outlets import Outlets
 from backend.app.followups.policy import Decision, Hold, ReasonCode, Stop, Wait
 from backend.app.followups.recover import recover
+from backend.app.followups.shares import Shares
 from backend.app.models import OutboxState
 from backend.app.runtime import Report, Run
 from backend.app.store import followups
-from backend.app.store.records import OutboxClaim
+from backend.app.store.records import Due, OutboxClaim
 
 log = logging.getLogger("relance.followups")
 
@@ -65,7 +67,7 @@ def send_due_followups(
     One that went out without an answer counts: a server that swallows mails must not get them all.
     """
     recover(run, report)
-    outlets = Outlets(run)
+    outlets, shares = Outlets(run), Shares()
     limit = run.settings.send_limit if limit is None else limit
     due = db.read(
         followups.list_due,
@@ -81,17 +83,21 @@ def send_due_followups(
             if outlets.gone_out >= limit:
                 log.info("limit=%d reached, the rest follows in the next run", limit)
                 return
-            look_at(run, report, outlets, each)
+            if each.company_id not in shares.used_up:
+                look_at(run, report, outlets, shares, each)
     finally:
         outlets.close()
 
 
-def look_at(run: Run, report: Report, outlets: Outlets, followup_id: int) -> None:
+def look_at(run: Run, report: Report, outlets: Outlets, shares: Shares, due: Due) -> None:
     """One follow-up, from decision to settlement. Only an unusable database is raised."""
+    followup_id = due.id
     try:
-        claimed = _claim(run, report, followup_id)
+        claimed = _claim(run, report, shares, due)
         if claimed is not None:
+            before = outlets.gone_out
             _deliver(run, report, outlets, claimed)
+            shares.sent[due.company_id] += outlets.gone_out - before
     except ClaimLost as lost:
         report.add("taken_over")
         log.warning("followup=%d %s", followup_id, lost)
@@ -111,25 +117,27 @@ def _put_off(run: Run, followup_id: int, reason: ReasonCode) -> None:
     db.write(followups.look_again, followup_id, run.now() + PAUSE_AFTER_FAULT, reason.value)
 
 
-def _claim(run: Run, report: Report, followup_id: int) -> OutboxClaim | None:
+def _claim(run: Run, report: Report, shares: Shares, due: Due) -> OutboxClaim | None:
     lease = run.settings.send_lease_seconds
-    result = db.write(claim_followup, followup_id, run.owner, lease, run.now())
+    sent = shares.sent[due.company_id]
+    result = db.write(claim_followup, due.id, run.owner, lease, run.now(), sent_in_run=sent)
     if result is None:
         report.add("in_other_hands")
         return None
     decision, claimed = result
     if claimed is None:
-        _tell(report, followup_id, decision)
+        tell(report, due.id, decision)
+        shares.note(due.company_id, decision)
     return claimed
 
 
-def _tell(report: Report, followup_id: int, decision: Decision) -> None:
+def tell(report: Report, followup_id: int, decision: Decision) -> None:
     if isinstance(decision, Wait):
         report.add("waiting")
         log.info(
             "followup=%d waits reason=%s until=%s",
             followup_id,
-            decision.reason,
+            spoken(decision),
             decision.until.isoformat(timespec="seconds"),
         )
     elif isinstance(decision, Stop):
@@ -189,7 +197,7 @@ def _before_body(run: Run, report: Report, claimed: OutboxClaim) -> None:
     lease = run.settings.send_lease_seconds
     stop = db.write(begin_sending, claimed, lease, run.now())
     if stop is not None:
-        _tell(report, claimed.followup_id, stop)
+        tell(report, claimed.followup_id, stop)
         raise StoppedBeforeBody(stop.reason.value)
 
 
@@ -205,35 +213,3 @@ def _settle_refused(run: Run, report: Report, claimed: OutboxClaim, error: NotSe
         claimed.attempts,
         error,
     )
-
-
-def show_due_followups(
-    run: Run,
-    report: Report,
-    *,
-    company_id: int | None = None,
-    followup_id: int | None = None,
-    limit: int | None = None,
-) -> None:
-    """What a run would send, and why the rest would not go out. Writes nothing anywhere."""
-    limit = run.settings.send_limit if limit is None else limit
-    due = db.read(
-        followups.list_due,
-        run.now(),
-        MOST_LOOKS,
-        company_id=company_id,
-        followup_id=followup_id,
-    )
-    for each in due:
-        if run.stopping() or report.counts.get("would_send", 0) >= limit:
-            return
-        try:
-            _tell(report, each, db.read(preview_followup, each, run.now()))
-        except SettingsInvalid as error:
-            report.fail("settings_invalid")
-            log.error("followup=%d settings: %s", each, error)
-        except Exception as error:  # one bad record must not stop the others
-            if isinstance(error, DBAPIError) and db.fault_of(error) is not None:
-                raise
-            report.fail("failed")
-            log.exception("followup=%d internal error", each)

@@ -40,6 +40,7 @@ def settle_sent(
     sent_at = outbox.settle_sent(session, claimed, reply)
     followup = followups.load_followup(session, claimed.followup_id)
     conversation_id = _file_message(session, claimed, followup, sent_at)
+    _record_skipped(session, followup, claimed.step, sent_at)
     followups.record_history(
         session,
         followup,
@@ -61,11 +62,24 @@ def settle_sent(
     return conversation_id
 
 
+def _record_skipped(session: Session, followup: DueFollowup, step: int, at: datetime) -> None:
+    """The steps between the last one that went out and this one are skipped for good."""
+    for skipped in range(followup.steps_sent + 1, step):
+        followups.record_history(
+            session,
+            followup,
+            HistoryStatus.SKIPPED,
+            step=skipped,
+            at=at,
+            reason=ReasonCode.MISSED.value,
+        )
+
+
 def _next_look(
     session: Session, claimed: OutboxClaim, sent_at: datetime, now: datetime
 ) -> datetime:
     try:
-        situation = load_situation(session, claimed.followup_id)
+        situation = load_situation(session, claimed.followup_id, now)
     except SettingsInvalid:
         return now  # what went out is settled all the same; the next run names the wrong key
     after = replace(situation.facts, steps_sent=claimed.step, last_step_at=sent_at)

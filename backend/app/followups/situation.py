@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from sqlalchemy.orm import Session
 
 from backend.app.errors import SettingsInvalid
+from backend.app.followups.budgets import USUAL_OVER_WEEKS, check_budgets
+from backend.app.followups.calendar import start_of_day
 from backend.app.followups.policy import (
     Decision,
     FollowupFacts,
@@ -21,8 +24,8 @@ from backend.app.followups.policy import (
 from backend.app.followups.settings import FollowupRules, load_rules
 from backend.app.mail.compose import is_writable
 from backend.app.models import OutboxMail, OutboxState
-from backend.app.store import followups, mailboxes, messages, outbox, tenants
-from backend.app.store.records import CompanyProfile, DueFollowup
+from backend.app.store import followups, mailboxes, messages, outbox, tenants, traffic
+from backend.app.store.records import Bounces, CompanyProfile, DueFollowup, Spent
 
 # INTERNALDATE has whole seconds and the mail server its own clock: an answer that seems to have
 # come just before the reminder went out counts as one.
@@ -30,6 +33,7 @@ CLOCK_TOLERANCE = timedelta(minutes=2)
 # SQLite's CURRENT_TIMESTAMP has whole seconds: what came in within one counts as having come later.
 WHOLE_SECONDS = timedelta(seconds=1)
 QUARANTINE_RETRY = timedelta(hours=1)
+SOFT_BOUNCES_COUNT_FOR = timedelta(days=30)
 OTHER_HANDS_RETRY = timedelta(minutes=5)
 UNCERTAIN_RETRY = timedelta(hours=1)
 
@@ -45,13 +49,14 @@ class Situation:
     mailbox_id: int | None
 
 
-def load_situation(session: Session, followup_id: int) -> Situation:
+def load_situation(session: Session, followup_id: int, now: datetime) -> Situation:
     """Raises SettingsInvalid when the company's rules are wrong."""
     followup = followups.load_followup(session, followup_id)
     company = tenants.load_company(session, followup.company_id)
     rules = _rules(company)
     mailbox_id = followups.find_sending_mailbox(session, company.id, followup.integration_id)
     fresh_at = None if mailbox_id is None else mailboxes.load_fresh_at(session, mailbox_id)
+    bounces = _bounces(session, followup, now)
     facts = FollowupFacts(
         type=followup.type,
         status=followup.status,
@@ -67,6 +72,15 @@ def load_situation(session: Session, followup_id: int) -> Situation:
         has_address=is_writable(followup.client_email or ""),
         fresh_at=fresh_at,
         time_zone=company.timezone,
+        country=company.country,
+        do_not_contact=followup.do_not_contact,
+        promised_until=followup.promised_until,
+        postponed_until=followup.postponed_until,
+        back_on=_back_on(session, followup),
+        hard_bounce_at=bounces.hard_at,
+        soft_bounces=bounces.soft,
+        soft_bounce_at=bounces.soft_at,
+        approved_at=followup.approved_at,
     )
     return Situation(followup, company, rules, facts, mailbox_id)
 
@@ -94,20 +108,61 @@ def _answered_at(session: Session, followup: DueFollowup) -> datetime | None:
     )
 
 
+def _back_on(session: Session, followup: DueFollowup) -> date | None:
+    if followup.client_key is None:
+        return None
+    return messages.find_return(session, followup.company_id, followup.client_key)
+
+
+def _bounces(session: Session, followup: DueFollowup, now: datetime) -> Bounces:
+    if followup.client_email is None:
+        return Bounces()
+    since = now - SOFT_BOUNCES_COUNT_FOR
+    return traffic.load_bounces(session, followup.client_id, followup.client_email, since)
+
+
 def decide_now(session: Session, situation: Situation, now: datetime) -> Decision:
     """The policy's decision, and what only the database can add to it."""
     followup = situation.followup
     decision = decide(situation.facts, situation.rules, now)
     if situation.mailbox_id is None and _lacks_mailbox_alone(decision):
         return Hold(ReasonCode.NO_MAILBOX)
+    if decision.reason is ReasonCode.TOO_OLD and outbox.has_open_step(session, followup.id):
+        return Wait(now + UNCERTAIN_RETRY, ReasonCode.UNCERTAIN)
     if not isinstance(decision, Send):
         return decision
     if followup.client_key and followups.has_quarantined_mail(
         session, followup.company_id, followup.client_key
     ):
         return Wait(now + QUARANTINE_RETRY, ReasonCode.MAIL_IN_QUARANTINE)
+    if decision.skipped and outbox.has_open_step(session, followup.id, decision.skipped):
+        return Wait(now + UNCERTAIN_RETRY, ReasonCode.UNCERTAIN)
     earlier = outbox.find_step(session, followup.id, decision.step)
     return (earlier and _blocked_by(earlier, now)) or decision
+
+
+def within_budgets(
+    session: Session, situation: Situation, spent_beside: Spent, now: datetime
+) -> Wait | Hold | None:
+    """What speaks against one more mail. spent_beside: what the tables don't know of.
+
+    The decision was to send, so the zone is known and there is a mailbox.
+    """
+    followup, zone = situation.followup, ZoneInfo(situation.company.timezone)
+    assert situation.mailbox_id is not None  # noqa: S101
+    day_began = start_of_day(now.astimezone(zone).date(), zone)
+    spent = traffic.load_spent(
+        session,
+        company_id=followup.company_id,
+        integration_id=situation.mailbox_id,
+        client_id=followup.client_id,
+        day_began=day_began,
+        weeks_began=day_began - timedelta(weeks=USUAL_OVER_WEEKS),
+        day_ago=now - timedelta(days=1),
+    )
+    return check_budgets(
+        spent.plus(spent_beside), situation.rules, zone, now, approved=situation.facts.approved
+    )
 
 
 def _lacks_mailbox_alone(decision: Decision) -> bool:

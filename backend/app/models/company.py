@@ -36,6 +36,7 @@ class Client(Base):
     """A person or firm that the company writes with.
 
     `email_key` is the normalised address; NULL for a client without one (then never unique).
+    `do_not_contact`: reminders to this client are held.
     """
 
     __tablename__ = "clients"
@@ -50,4 +51,5 @@ class Client(Base):
     email: Mapped[str | None] = mapped_column(sa.String(320))
     email_key: Mapped[str | None] = mapped_column(sa.String(320))
     language: Mapped[str | None] = mapped_column(sa.String(8))
+    do_not_contact: Mapped[bool] = mapped_column(server_default=sa.false())
     created_at: Mapped[created]

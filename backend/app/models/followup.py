@@ -38,8 +38,12 @@ class Followup(Base):
     """One thing to remind a client of. The host application makes it and changes `status`.
 
     type          see FollowupType           due_date   in the company's own calendar
-    steps_sent    how many reminders went out (or were settled as such)
+    steps_sent       the number of the last step that went out (or was settled as such); steps that
+                     were skipped before it count
     next_action_at   when the sender looks at it next; set it to now after an edit
+    promised_until   the client's promise: no reminder until this day is over
+    postponed_until  no reminder before this day
+    approved_at      a person has let it go on, though it was old, bounced or one of too many
     """
 
     __tablename__ = "followups"
@@ -82,6 +86,9 @@ class Followup(Base):
     auto_reason: Mapped[str | None] = mapped_column(sa.String(200))
     steps_sent: Mapped[int] = mapped_column(server_default="0")
     last_step_at: Mapped[optional_instant]
+    promised_until: Mapped[date | None]
+    postponed_until: Mapped[date | None]
+    approved_at: Mapped[optional_instant]
     next_action_at: Mapped[created]
     created_at: Mapped[created]
 
@@ -110,6 +117,10 @@ class OutboxMail(Base):
             " OR (owner IS NOT NULL AND lease_until IS NOT NULL)",
             name="owner",
         ),
+        # send_automatic_followups: what a client, a mailbox and a company were sent lately
+        sa.Index("ix_outbox_client_sent", "client_id", "sending_at"),
+        sa.Index("ix_outbox_mailbox_sent", "integration_id", "sending_at"),
+        sa.Index("ix_outbox_company_sent", "company_id", "sending_at"),
         # send_automatic_followups: what a killed run left, and what is uncertain
         sa.Index(
             "ix_outbox_unsettled",
@@ -157,6 +168,9 @@ class HistoryStatus(StrEnum):
     STOPPED = "stopped"
     COMPLETED = "completed"
     RELEASED = "released"
+    WAITING = "waiting"  # written when the reason for waiting is another one than before
+    SKIPPED = "skipped"  # a step whose time passed while nothing could go out
+    POSTPONED = "postponed"  # by a person
 
 
 class FollowupHistory(Base):

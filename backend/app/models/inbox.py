@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from enum import StrEnum
 
 import sqlalchemy as sa
@@ -79,6 +80,8 @@ class InboxMessage(Base):
     arrived_at    when the server received it (INTERNALDATE), or when we sent it
     placement     why it stands in this conversation; kind, kind_reason: what it is, and why
     about_external_id   for a bounce: the Message-ID of the mail that came back
+    bounce_hard   for a bounce: whether another try would fail as well
+    back_on       for an out-of-office notice: the day of return, where it names one
     """
 
     __tablename__ = "inbox_messages"
@@ -93,6 +96,14 @@ class InboxMessage(Base):
         sa.Index("ix_inbox_messages_in_reply_to", "company_id", "in_reply_to"),
         sa.Index("ix_inbox_messages_conversation", "conversation_id", "sent_at"),
         sa.Index("ix_inbox_messages_answers", "company_id", "from_key", "arrived_at"),
+        # send_automatic_followups: how many of the company's mails came back today
+        sa.Index(
+            "ix_inbox_messages_bounces",
+            "company_id",
+            "arrived_at",
+            sqlite_where=sa.text("kind = 'bounce'"),
+            postgresql_where=sa.text("kind = 'bounce'"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -116,6 +127,8 @@ class InboxMessage(Base):
     read: Mapped[bool] = mapped_column(server_default=sa.false())
     kind: Mapped[str] = mapped_column(sa.String(12))
     kind_reason: Mapped[str] = mapped_column(sa.String(60), server_default="")
+    back_on: Mapped[date | None]
+    bounce_hard: Mapped[bool | None]
     placement: Mapped[str] = mapped_column(sa.String(40))
     notes: Mapped[list[str]] = mapped_column(Json, server_default="[]")
     sent_at: Mapped[instant]

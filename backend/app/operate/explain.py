@@ -76,7 +76,7 @@ def explain_followup(
 def _verdict(session: Session, followup_id: int, now: datetime) -> tuple[str, Verdict]:
     """The company's time zone, and the policy's word."""
     try:
-        situation = load_situation(session, followup_id)
+        situation = load_situation(session, followup_id, now)
     except SettingsInvalid as error:
         return "UTC", Verdict("wait", ReasonCode.SETTINGS_INVALID.value, str(error))
     decision = decide_now(session, situation, now)

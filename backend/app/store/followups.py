@@ -16,7 +16,7 @@ from backend.app.models import (
     InboxIntegration,
     QuarantinedMail,
 )
-from backend.app.store.records import DueFollowup
+from backend.app.store.records import Due, DueFollowup
 
 _FOLLOWUP_COLUMNS = (
     Followup.id,
@@ -36,11 +36,16 @@ _FOLLOWUP_COLUMNS = (
     Followup.auto_stop_on_refused,
     Followup.steps_sent,
     Followup.last_step_at,
+    Followup.promised_until,
+    Followup.postponed_until,
+    Followup.approved_at,
+    Followup.auto_reason,
     Followup.created_at,
     Client.name.label("client_name"),
     Client.email.label("client_email"),
     Client.email_key.label("client_key"),
     Client.language.label("client_language"),
+    Client.do_not_contact,
 )
 
 
@@ -51,12 +56,12 @@ def list_due(
     *,
     company_id: int | None,
     followup_id: int | None,
-) -> list[int]:
-    """Ids of active follow-ups whose time to be looked at has come, the longest-waiting first.
+) -> list[Due]:
+    """Active follow-ups whose time to be looked at has come, the longest-waiting first.
 
     followup_id: this one, whenever its time is.
     """
-    query = sa.select(Followup.id).where(
+    query = sa.select(Followup.id, Followup.company_id).where(
         Followup.auto_state == AutoState.ACTIVE.value, Followup.auto_enabled
     )
     if followup_id is not None:
@@ -65,7 +70,8 @@ def list_due(
         query = query.where(Followup.next_action_at <= now)
     if company_id is not None:
         query = query.where(Followup.company_id == company_id)
-    return list(session.scalars(query.order_by(Followup.next_action_at, Followup.id).limit(limit)))
+    in_order = query.order_by(Followup.next_action_at, Followup.id).limit(limit)
+    return [Due(*row) for row in session.execute(in_order)]
 
 
 def lock_active(session: Session, followup_id: int) -> bool:
@@ -135,7 +141,7 @@ def look_again(session: Session, followup_id: int, at: datetime, reason: str | N
     session.execute(
         sa.update(Followup)
         .where(Followup.id == followup_id, Followup.auto_state == AutoState.ACTIVE.value)
-        .values(next_action_at=at, auto_reason=reason)
+        .values(next_action_at=at, auto_reason=reason and reason[:200])
     )
 
 
@@ -195,7 +201,7 @@ def end_automation(
     One that has ended, or is held, stays so: what was said first is not said over. status: the new
     business status, None to leave the host application's word alone.
     """
-    values: dict[str, object] = {"auto_state": state.value, "auto_reason": reason}
+    values: dict[str, object] = {"auto_state": state.value, "auto_reason": reason[:200]}
     if status is not None:
         values["status"] = status
     ended = session.execute(

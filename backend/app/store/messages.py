@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -151,6 +151,8 @@ def insert_message(
             "read": not is_from_client,
             "kind": classification.kind.value,
             "kind_reason": classification.reason[:60],
+            "back_on": classification.back_on,
+            "bounce_hard": bounce.hard if bounce else None,
             "placement": placement[:40],
             "notes": list(mail.notes),
             "sent_at": sent_at,
@@ -237,3 +239,19 @@ def find_answer(
         )
         answered = session.scalar(in_conversation)
     return answered
+
+
+def find_return(session: Session, company_id: int, client_key: str) -> date | None:
+    """The day of return in the client's newest out-of-office notice that names one."""
+    m = InboxMessage
+    return session.scalar(
+        sa.select(m.back_on)
+        .where(
+            m.company_id == company_id,
+            m.from_key == client_key,
+            m.kind == MailKind.AUTO_REPLY.value,
+            m.back_on.is_not(None),
+        )
+        .order_by(m.arrived_at.desc())
+        .limit(1)
+    )

@@ -51,6 +51,35 @@ def find_message_ids(session: Session, followup_id: int) -> list[str]:
     )
 
 
+def has_open_step(session: Session, followup_id: int, steps: Sequence[int] | None = None) -> bool:
+    """Whether one of these steps, or of all, is on its way or uncertain."""
+    which = () if steps is None else (OutboxMail.step.in_(steps),)
+    states = (OutboxState.CLAIMED, OutboxState.SENDING, OutboxState.UNCERTAIN)
+    found = session.scalar(
+        sa.select(OutboxMail.id)
+        .where(
+            OutboxMail.followup_id == followup_id,
+            OutboxMail.state.in_([state.value for state in states]),
+            *which,
+        )
+        .limit(1)
+    )
+    return found is not None
+
+
+def cancel_skipped(session: Session, followup_id: int, steps: Sequence[int]) -> None:
+    """planned -> cancelled: their time has passed. The caller holds the follow-up's row."""
+    session.execute(
+        sa.update(OutboxMail)
+        .where(
+            OutboxMail.followup_id == followup_id,
+            OutboxMail.step.in_(steps),
+            OutboxMail.state == OutboxState.PLANNED.value,
+        )
+        .values(state=OutboxState.CANCELLED.value, next_attempt_at=None, error="a later step goes")
+    )
+
+
 def claim(
     session: Session, followup_id: int, step: int, owner: str, seconds: int, mail: dict[str, Any]
 ) -> OutboxClaim | None:

@@ -141,11 +141,67 @@ class DueFollowup:
     auto_stop_on_refused: bool
     steps_sent: int
     last_step_at: datetime | None
+    promised_until: date | None
+    postponed_until: date | None
+    approved_at: datetime | None
+    auto_reason: str | None
     created_at: datetime
     client_name: str
     client_email: str | None
     client_key: str | None
     client_language: str | None
+    do_not_contact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A follow-up that is to be looked at."""
+
+    id: int
+    company_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bounces:
+    """hard_at, soft_at: when the last of either kind came; soft: of how many mails."""
+
+    hard_at: datetime | None = None
+    soft: int = 0
+    soft_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What has gone out lately, or may have, or is in another run's hands.
+
+    client_mail_at   the last reminder to this client, of any follow-up; None when there is none
+    client_waits     another run is sending one to this client at this moment
+    mailbox_today    how many this mailbox has sent today, by the company's calendar
+    company_today    how many the company has sent today
+    company_before   how many it has sent in the four weeks before today
+    bounced_today    how many of its mails came back for good in the last 24 hours
+    in_run           how many of the company's this run has sent
+    """
+
+    client_mail_at: datetime | None = None
+    client_waits: bool = False
+    mailbox_today: int = 0
+    company_today: int = 0
+    company_before: int = 0
+    bounced_today: int = 0
+    in_run: int = 0
+
+    def plus(self, more: Spent) -> Spent:
+        moments = [at for at in (self.client_mail_at, more.client_mail_at) if at is not None]
+        return Spent(
+            client_mail_at=max(moments, default=None),
+            client_waits=self.client_waits or more.client_waits,
+            mailbox_today=self.mailbox_today + more.mailbox_today,
+            company_today=self.company_today + more.company_today,
+            company_before=self.company_before + more.company_before,
+            bounced_today=self.bounced_today + more.bounced_today,
+            in_run=self.in_run + more.in_run,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
