@@ -30,6 +30,9 @@ def tell_installation(stage: Stage) -> None:
 def tell_company(stage: Stage) -> None:
     """The company, its mailboxes, its clients and what they owe."""
     stage.manage("company", "add", story.COMPANY)
+    stage.paper.say("(By default reminders go out on working days; a demo runs at any hour.)")
+    stage.manage("settings", "set", "--company", "1", "followups.window", story.ANY_HOUR)
+    stage.manage("settings", "set", "--company", "1", "followups.holidays.observed", "false")
     for address in COMPANY_MAILBOXES:
         _add_mailbox(stage, address)
     stage.paper.say("(Passwords come from a prompt or standard input, never from an argument.)")

@@ -16,6 +16,10 @@ OWNER = "Claire Lefèvre"
 BILLING = "factures@atelier-lefevre.example"
 CONTACT = "contact@atelier-lefevre.example"
 TIME_ZONE = "Europe/Paris"
+ANY_HOUR = (
+    '{"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"],'
+    ' "opens": "00:00", "closes": "24:00"}'
+)
 
 
 @dataclass(frozen=True, slots=True)

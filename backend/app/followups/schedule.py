@@ -6,10 +6,11 @@ time: each step has exactly one UTC instant. The minimum gap is counted in the s
 to `send_hour`: counted in hours, every reminder of an hourly job would drift through the day.
 
 After downtime it is the turn of the last step whose time has come, and the missed ones before it
-are skipped: the client gets one mail, not the series. Two steps are never skipped: one that counts
-from the step before it, and the first one after the due date of a client who was not reminded since
-that date, who must not be told of reminders that he never had. A step that is planned before the
-due date is not sent after it.
+are skipped: the client gets one mail, not the series. Missed is a step whose time came and went
+since the last one was sent. So three kinds are never skipped: one that counts from the step before
+it; the first one after the due date of a client who was not reminded since that date, who must not
+be told of reminders that he never had; and those that such a late first one has pushed back, which
+follow it at the minimum gap. A step that is planned before the due date is not sent after it.
 """
 
 from __future__ import annotations
@@ -94,10 +95,13 @@ class Schedule:
         return days is not None and days < 0 and self._day_of(now) > self.due_date
 
     def _may_be_skipped(self, step: int, facts: FollowupFacts) -> bool:
-        before_due = (self._rule(step).days_from_due or 0) < 0
-        last = facts.sent_before
+        days, last = self._rule(step).days_from_due, facts.sent_before
+        if days is None:
+            return False
+        if days < 0:
+            return True
         reminded = last is not None and self._day_of(last) >= self.due_date
-        return before_due or (reminded and self._rule(step).days_from_due is not None)
+        return reminded and last is not None and self._due_at(step, facts) > last
 
 
 def schedule_of(facts: FollowupFacts, rules: FollowupRules) -> Schedule | Hold:

@@ -8,13 +8,19 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from backend.app.errors import SettingsInvalid
-from backend.app.followups.policy import Send, Wait
+from backend.app.followups.policy import Hold, Send, Wait
 from backend.app.followups.reasons import ReasonCode
-from backend.app.followups.situation import decide_now, load_situation
+from backend.app.followups.situation import (
+    Situation,
+    decide_now,
+    load_situation,
+    within_budgets,
+)
 from backend.app.models import AutoState
 from backend.app.operate.followup_actions import BY_PERSON
 from backend.app.store import admin_followups
 from backend.app.store.admin_records import FollowupRow, HistoryRow, OutboxRow
+from backend.app.store.records import Spent
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +35,21 @@ class Verdict:
     meaning: str
     until: datetime | None = None
     step: int | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """verdict: None for a follow-up that no run looks at; a held one is shown as if released.
 
-    reason_meaning: what auto_reason says in words.
+    reason_meaning: what auto_reason says in words. facts: what the decision rests on.
     """
 
     followup: FollowupRow
     time_zone: str
     reason_meaning: str | None
     verdict: Verdict | None
+    facts: dict[str, object]
     outbox: list[OutboxRow]
     history: list[HistoryRow]
 
@@ -62,28 +70,50 @@ def explain_followup(
     """Only reads. Raises Refused when there is no such follow-up."""
     row = admin_followups.load_followup_row(session, company_id, followup_id)
     looked_at = row.auto_state in (AutoState.ACTIVE, AutoState.HELD)
-    situation_zone, verdict = _verdict(session, followup_id, now)
+    try:
+        situation = load_situation(session, followup_id, now)
+        zone, facts = situation.company.timezone, shown_facts(situation)
+        verdict = _verdict(session, situation, now)
+    except SettingsInvalid as error:
+        zone, facts = "UTC", {}
+        verdict = Verdict("wait", ReasonCode.SETTINGS_INVALID.value, str(error))
     return Explanation(
         followup=row,
-        time_zone=situation_zone,
+        time_zone=zone,
         reason_meaning=meaning_of(row.auto_reason),
         verdict=verdict if looked_at else None,
+        facts=facts,
         outbox=admin_followups.list_outbox(session, followup_id=followup_id),
         history=admin_followups.list_history(session, followup_id),
     )
 
 
-def _verdict(session: Session, followup_id: int, now: datetime) -> tuple[str, Verdict]:
-    """The company's time zone, and the policy's word."""
-    try:
-        situation = load_situation(session, followup_id, now)
-    except SettingsInvalid as error:
-        return "UTC", Verdict("wait", ReasonCode.SETTINGS_INVALID.value, str(error))
+def shown_facts(situation: Situation) -> dict[str, object]:
+    """What is known and says something, under the names that a reader knows."""
+    facts = situation.facts
+    found: dict[str, object] = {
+        "answered": facts.answered_at,
+        "read up to": facts.fresh_at,
+        "away until": facts.back_on,
+        "promised": facts.promised_until,
+        "postponed": facts.postponed_until,
+        "bounced": facts.hard_bounce_at or facts.soft_bounce_at,
+        "approved": facts.approved_at,
+        "no contact": facts.do_not_contact or None,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _verdict(session: Session, situation: Situation, now: datetime) -> Verdict:
+    """What a run would do at this moment."""
     decision = decide_now(session, situation, now)
-    return situation.company.timezone, Verdict(
+    if isinstance(decision, Send):
+        decision = within_budgets(session, situation, Spent(), now) or decision
+    return Verdict(
         decision=type(decision).__name__.lower(),
         reason=decision.reason.value,
         meaning=decision.reason.meaning,
         until=decision.until if isinstance(decision, Wait) else None,
         step=decision.step if isinstance(decision, Send) else None,
+        detail=decision.detail if isinstance(decision, Wait | Hold) else "",
     )

@@ -1,11 +1,11 @@
-"""What a person does to one follow-up: add it, release it, stop it.
+"""What a person does to one follow-up: add it, release it, stop it, postpone it.
 
 Lock order: the company or the follow-up's row, then its outbox rows, as the sender takes them.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy.orm import Session
 
@@ -43,23 +43,17 @@ def release_followup(
 ) -> None:
     """held -> active, looked at by the next run, which decides anew on the facts of then.
 
-    A step that the server had refused for good is planned again. Raises Refused when the
-    follow-up is not held, or a step of it is uncertain and waits for a word of its own.
+    The word counts for the next step (see policy.py): it may go though it is old. A step that the
+    server had refused for good is planned again. Raises Refused when the follow-up is not held, or
+    a step of it is uncertain and waits for a word of its own.
     """
     row = _locked(session, company_id, followup_id)
     if row.auto_state != AutoState.HELD:
         raise Refused(f"follow-up {followup_id} is not held, it is {_state(row)}")
-    uncertain = admin_followups.list_outbox(
-        session, followup_id=followup_id, state=OutboxState.UNCERTAIN.value
-    )
-    if uncertain:
-        outbox_id = uncertain[0].id
-        raise Refused(
-            f"step {uncertain[0].step} of follow-up {followup_id} may have gone out; say which:  "
-            f"manage.py outbox sent {outbox_id}  or  manage.py outbox resend {outbox_id}"
-        )
+    _refuse_uncertain(session, followup_id)
     admin_followups.plan_failed_again(session, followup_id)
     admin_followups.set_automation(session, followup_id, AutoState.ACTIVE, None, now)
+    admin_followups.approve(session, followup_id, now)
     _record(session, row, HistoryStatus.RELEASED, f"was held: {row.auto_reason}", now, by)
 
 
@@ -81,6 +75,43 @@ def stop_followup(
         session, followup_id=followup_id, state=OutboxState.SENDING.value
     )
     return going_out[0].step if going_out else None
+
+
+def postpone_followup(
+    session: Session,
+    company_id: int | None,
+    followup_id: int,
+    until: date,
+    now: datetime,
+    by: str,
+) -> None:
+    """Nothing before `until`, a day of the company's calendar. A held one is released.
+
+    Raises Refused when it has ended, or a step of it is uncertain and waits for a word of its own.
+    """
+    row = _locked(session, company_id, followup_id)
+    if row.auto_state not in (AutoState.ACTIVE, AutoState.HELD):
+        raise Refused(f"follow-up {followup_id} has ended already, it is {_state(row)}")
+    if row.auto_state == AutoState.HELD:
+        _refuse_uncertain(session, followup_id)
+        admin_followups.plan_failed_again(session, followup_id)
+        admin_followups.set_automation(session, followup_id, AutoState.ACTIVE, None, now)
+        admin_followups.approve(session, followup_id, now)
+    admin_followups.postpone(session, followup_id, until)
+    followups.look_again(session, followup_id, now, row.auto_reason)
+    _record(session, row, HistoryStatus.POSTPONED, f"until {until.isoformat()}", now, by)
+
+
+def _refuse_uncertain(session: Session, followup_id: int) -> None:
+    uncertain = admin_followups.list_outbox(
+        session, followup_id=followup_id, state=OutboxState.UNCERTAIN.value
+    )
+    if uncertain:
+        outbox_id = uncertain[0].id
+        raise Refused(
+            f"step {uncertain[0].step} of follow-up {followup_id} may have gone out; say which:  "
+            f"manage.py outbox sent {outbox_id}  or  manage.py outbox resend {outbox_id}"
+        )
 
 
 def _locked(session: Session, company_id: int | None, followup_id: int) -> FollowupRow:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -207,3 +207,28 @@ def set_automation(
     if at is not None:
         values["next_action_at"] = at
     session.execute(sa.update(Followup).where(Followup.id == followup_id).values(**values))
+
+
+def approve(session: Session, followup_id: int, at: datetime) -> None:
+    """A person's word that it may go on. The caller holds the row."""
+    session.execute(sa.update(Followup).where(Followup.id == followup_id).values(approved_at=at))
+
+
+def postpone(session: Session, followup_id: int, until: date) -> None:
+    """The caller holds the row."""
+    session.execute(
+        sa.update(Followup).where(Followup.id == followup_id).values(postponed_until=until)
+    )
+
+
+def list_held_for(session: Session, company_id: int, reason: str) -> list[int]:
+    """The company's follow-ups that are held for this reason code, whatever its detail."""
+    f = Followup
+    code = sa.or_(f.auto_reason == reason, f.auto_reason.startswith(f"{reason}:", autoescape=True))
+    return list(
+        session.scalars(
+            sa.select(f.id)
+            .where(f.company_id == company_id, f.auto_state == AutoState.HELD.value, code)
+            .order_by(f.id)
+        )
+    )

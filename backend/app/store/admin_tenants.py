@@ -1,13 +1,16 @@
-"""Companies and clients, as manage.py lists and adds them."""
+"""Companies, their settings and their clients, as manage.py lists and adds them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from backend.app.db import database_now
 from backend.app.errors import Refused
 from backend.app.mail.message import Address
-from backend.app.models import Client, Company
+from backend.app.models import Client, Company, CompanySettings
 from backend.app.store.admin_records import ClientRow, CompanyRow
 from backend.app.store.clients import find_client, find_or_create_client
 
@@ -81,3 +84,32 @@ def list_clients(session: Session, company_id: int | None, limit: int) -> list[C
     if company_id is not None:
         query = query.where(Client.company_id == company_id)
     return [ClientRow(*row) for row in session.execute(query).all()]
+
+
+def load_settings_document(session: Session, company_id: int) -> Any:
+    """The whole document as it stands, {} where there is none. Raises Refused."""
+    load_company_row(session, company_id)
+    found = session.scalar(
+        sa.select(CompanySettings.settings).where(CompanySettings.company_id == company_id)
+    )
+    return {} if found is None else found
+
+
+def lock_settings(session: Session, company_id: int) -> Any:
+    """The same, with the company's row held until the commit. Raises Refused."""
+    lock_company(session, company_id)
+    document = load_settings_document(session, company_id)
+    return document if isinstance(document, dict) else {}
+
+
+def save_settings(session: Session, company_id: int, document: dict[str, Any]) -> None:
+    """The caller holds the company's row."""
+    values = {"settings": document, "updated_at": database_now()}
+    changed = session.execute(
+        sa.update(CompanySettings)
+        .where(CompanySettings.company_id == company_id)
+        .values(**values)
+        .returning(CompanySettings.company_id)
+    ).one_or_none()
+    if changed is None:
+        session.execute(sa.insert(CompanySettings).values(company_id=company_id, **values))

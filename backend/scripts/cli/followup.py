@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from backend.scripts.cli.commands import (
+    ROW_ID,
     by_option,
     company_option,
     examples,
@@ -147,22 +149,62 @@ def _client(row: FollowupRow) -> str:
     return row.client_name or row.client_email or f"client {row.client_id}"
 
 
-@command.command("release", epilog=examples("followup release 12", "followup release 12 --by Léa"))
-@id_argument("followup_id")
+@command.command(
+    "release",
+    epilog=examples(
+        "followup release 12",
+        "followup release 12 14 --by Léa",
+        "followup release --company 1 --reason too_old",
+    ),
+)
+@click.argument("followup_ids", metavar="[ID]...", type=ROW_ID, nargs=-1)
 @company_option()
+@click.option("--reason", metavar="CODE", help="All of the company's that are held for this.")
 @by_option()
-def release(followup_id: int, company_id: int | None, by: str) -> None:
-    """Set a held follow-up going again; the next run decides anew.
+def release(
+    followup_ids: tuple[int, ...], company_id: int | None, reason: str | None, by: str
+) -> None:
+    """Set held follow-ups going again; the next run decides anew.
 
-    It is held again if what held it is still so. See `followup explain ID`.
+    Your word lets the next step go out although it is old, or one of too many, or came back before.
+    Anything else that still holds it holds it again. See `followup explain ID`.
     """
     from backend.app import db
     from backend.app.operate.followup_actions import release_followup
+    from backend.app.store import admin_followups
     from backend.scripts.cli.installation import opened
 
+    if bool(followup_ids) == bool(reason):
+        raise click.UsageError("give either IDs or --reason")
     with opened():
-        db.write(release_followup, company_id, followup_id, db.utc_now(), by)
-    say(f"follow-up {followup_id} is active; the next run looks at it")
+        chosen = list(followup_ids)
+        if reason:
+            if company_id is None:
+                raise click.UsageError("--reason needs --company")
+            chosen = db.read(admin_followups.list_held_for, company_id, reason)
+        for followup_id in chosen:
+            db.write(release_followup, company_id, followup_id, db.utc_now(), by)
+            say(f"follow-up {followup_id} is active; the next run looks at it")
+    if not chosen:
+        say(f"no follow-up of company {company_id} is held for {reason}")
+
+
+@command.command("postpone", epilog=examples("followup postpone 12 --until 2026-12-15"))
+@id_argument("followup_id")
+@click.option("--until", required=True, help="No reminder before this day: 2026-12-15, 15/12/2026")
+@company_option()
+@by_option()
+def postpone(followup_id: int, until: str, company_id: int | None, by: str) -> None:
+    """Send nothing before a day. A held follow-up is released, to go on then."""
+    from backend.app import db
+    from backend.app.operate.fields import parse_due_date
+    from backend.app.operate.followup_actions import postpone_followup
+    from backend.scripts.cli.installation import opened
+
+    day = parse_due_date(until)
+    with opened():
+        db.write(postpone_followup, company_id, followup_id, day, db.utc_now(), by)
+    say(f"follow-up {followup_id} sends nothing before {day.isoformat()}")
 
 
 @command.command("stop", epilog=examples("followup stop 12"))
@@ -212,6 +254,8 @@ def _say_explanation(found: Explanation) -> None:
         if row.auto_state == "active":
             say(f"  next look {local_time(row.next_action_at, zone)}")
         say(f"  now       {_verdict(found.verdict, zone, held=row.auto_state == 'held')}")
+    for name, value in found.facts.items():
+        say(f"  {name:<9} {_shown(value, zone)}")
     if found.outbox:
         say("outbox")
         for mail in found.outbox:
@@ -225,9 +269,15 @@ def _say_explanation(found: Explanation) -> None:
             say(words + (f": {line.reason}" if line.reason else "") + by)
 
 
+def _shown(value: object, zone: str) -> str:
+    return local_time(value, zone) if isinstance(value, datetime) else str(value)
+
+
 def _verdict(verdict: Verdict, zone: str, *, held: bool) -> str:
     after = "once released, " if held else ""
     if verdict.decision == "send":
         return f"{after}a run would send step {verdict.step}"
     until = f" until {local_time(verdict.until, zone)}" if verdict.until else ""
-    return f"{after}a run would {verdict.decision}{until}: {verdict.reason} ({verdict.meaning})"
+    detail = f", {verdict.detail}" if verdict.detail else ""
+    why = f"{verdict.reason} ({verdict.meaning}{detail})"
+    return f"{after}a run would {verdict.decision}{until}: {why}"
