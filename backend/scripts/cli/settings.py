@@ -27,8 +27,9 @@ def command() -> None:
 )
 @company_option(required=True)
 @click.option("--effective", is_flag=True, help="With the defaults filled in.")
-def show(company_id: int, effective: bool) -> None:
-    """Print a company's rules as JSON, as they are stored."""
+@json_option
+def show(company_id: int, effective: bool, as_json: bool) -> None:
+    """Print a company's rules, as they are stored. It is JSON, with --json or without."""
     from backend.app import db
     from backend.app.operate.company_settings import SECTIONS, check_document
     from backend.app.store import admin_tenants
