@@ -76,7 +76,7 @@ def test_a_late_older_mail_changes_neither_time_nor_turn(embedded_desk: Desk) ->
     desk.sync()
     before = desk.conversation()
     assert before.status == "waiting"
-    late = dated(desk.reply("q@client.test", "late"), ago(hours=5))
+    late = dated(desk.reply("q@client.test", "Devis, late"), ago(hours=5))
     desk.receive(late, when=ago(hours=4))
     desk.sync()
     after = desk.conversation()
@@ -91,7 +91,7 @@ def test_an_answer_from_a_slow_clock_is_an_answer_all_the_same(embedded_desk: De
     desk.receive(ours, folder="Sent")
     desk.sync()
     assert status(desk)[0] == "waiting"
-    desk.receive(dated(desk.reply("q@client.test", "slow"), ago(hours=5)))
+    desk.receive(dated(desk.reply("q@client.test", "Devis, slow"), ago(hours=5)))
     desk.sync()
     assert status(desk) == ("open", 2)
 
@@ -119,21 +119,23 @@ def test_a_thread_is_followed_through_references(desk: Desk) -> None:
     ours = desk.sent(CLIENT, "Re: Devis", message_id="<two@us>", In_Reply_To="<one@client.test>")
     desk.receive(ours, folder="Sent")
     assert desk.sync()["stored"] == 2
-    desk.receive(desk.mail("Autre sujet", References="<one@client.test> <two@us>"))
+    desk.receive(desk.mail("Le devis", References="<one@client.test> <two@us>"))
     assert desk.sync()["stored"] == 1
     assert len(desk.conversations()) == 1
-    assert desk.message("Autre sujet").placement == "references"
+    assert desk.message("Le devis").placement == "references"
 
 
 def test_the_last_of_the_references_is_the_nearest(embedded_desk: Desk) -> None:
     desk = embedded_desk
     desk.receive(desk.mail("Devis", message_id="<one@client.test>"))
     desk.receive(desk.mail("Facture", message_id="<two@client.test>"))
-    desk.receive(desk.mail("Suite", References="<one@client.test> <two@client.test>"))
-    desk.receive(desk.mail("Fin", In_Reply_To="<one@client.test>", References="<two@client.test>"))
+    desk.receive(desk.mail("Facture, suite", References="<one@client.test> <two@client.test>"))
+    desk.receive(
+        desk.mail("Devis, fin", In_Reply_To="<one@client.test>", References="<two@client.test>")
+    )
     assert desk.sync()["stored"] == 4
-    assert desk.message("Suite").conversation_id == desk.message("Facture").conversation_id
-    assert desk.message("Fin").conversation_id == desk.message("Devis").conversation_id
+    assert desk.message("Facture, suite").conversation_id == desk.message("Facture").conversation_id
+    assert desk.message("Devis, fin").conversation_id == desk.message("Devis").conversation_id
 
 
 def test_a_stranger_with_a_stolen_message_id_opens_a_new_conversation(desk: Desk) -> None:
@@ -314,3 +316,60 @@ def test_a_run_for_one_company_reads_only_its_mailboxes(
     desk.receive(desk.mail("theirs"), mailbox=theirs)
     assert desk.sync(company_id=other) == {"mailboxes": 1, "stored": 1}
     assert desk.subjects() == ["theirs"]
+
+
+def test_a_reply_under_another_subject_begins_a_conversation_of_its_own(
+    embedded_desk: Desk,
+) -> None:
+    desk = embedded_desk
+    desk.receive(desk.mail("Devis toiture", message_id="<one@client.test>"))
+    desk.receive(
+        desk.reply("one@client.test", "Rendez-vous cuisine", message_id="<two@client.test>")
+    )
+    desk.receive(desk.reply("two@client.test", "Re: Rendez-vous cuisine"))
+    desk.sync()
+    assert sorted(row.subject for row in desk.conversations()) == [
+        "Devis toiture",
+        "Rendez-vous cuisine",
+    ]
+    assert desk.message("Rendez-vous cuisine").placement == "other_subject"
+    assert desk.message("Re: Rendez-vous cuisine").placement == "references"
+
+
+def test_ancestors_that_arrive_last_join_what_answers_them(embedded_desk: Desk) -> None:
+    desk = embedded_desk
+    desk.receive(desk.reply("two@us", "Re: Devis", message_id="<three@client.test>"))
+    desk.sync()
+    ours = desk.sent(CLIENT, "Re: Devis", message_id="<two@us>", In_Reply_To="<one@client.test>")
+    desk.receive(ours, folder="Sent")
+    desk.sync()
+    desk.receive(desk.mail("Devis", message_id="<one@client.test>"))
+    desk.sync()
+    assert len(desk.conversations()) == 1
+    assert desk.message("Devis").placement == "answered_by"
+
+
+def test_a_stranger_with_an_awaited_message_id_opens_his_own_conversation(
+    embedded_desk: Desk,
+) -> None:
+    desk = embedded_desk
+    desk.receive(desk.reply("awaited@us", "Re: Devis"))
+    desk.receive(desk.mail("Moi", sender="eve@stranger.test", message_id="<awaited@us>"))
+    desk.sync()
+    assert len(desk.conversations()) == 2
+    assert desk.message("Moi").placement == "new_thread"
+
+
+def test_the_thirty_second_reference_from_the_end_still_finds_its_thread(
+    embedded_desk: Desk,
+) -> None:
+    desk = embedded_desk
+    desk.receive(desk.mail("Devis", message_id="<root@client.test>"))
+    for name, before in (("found", 1), ("lost", 2)):
+        unknown = " ".join(f"<{name}{number}@x.test>" for number in range(30 + before))
+        references = f"<root@client.test> {unknown}"
+        desk.receive(desk.mail(f"Sans préfixe {name}", References=references))
+    desk.sync()
+    # Under another subject, so that only the reference can have found it.
+    assert desk.message("Sans préfixe found").placement == "other_subject"
+    assert desk.message("Sans préfixe lost").placement == "new_thread"

@@ -20,6 +20,9 @@ FROM_CLIENT = Known(
 )
 FROM_US = Known("from-us", 1, CLIENT, frozenset({"contact@dubois.test", CLIENT}), False)
 ELSEWHERE = Known("elsewhere", 2, CLIENT, frozenset({"contact@dubois.test", CLIENT}), False)
+ABOUT_ROOF = Known(
+    "about-roof", 1, CLIENT, frozenset({CLIENT, "contact@dubois.test"}), False, "Re: La toiture"
+)
 REMINDER = Reminder(7, 70, CLIENT, "billing@client.test", 5)
 UNSETTLED = Reminder(8, 70, CLIENT, CLIENT, None)
 
@@ -188,7 +191,64 @@ RULES = [
         from_us("claire@dubois.test", "contact@dubois.test", references=("from-client",)),
         NEW,
     ),
-    # 5. subject
+    # 4. other_subject
+    (
+        "the client answers us under another subject",
+        facts(references=("about-roof",), known=(ABOUT_ROOF,), subject="Devis cuisine"),
+        Placement("other_subject"),
+    ),
+    (
+        "the subject has changed by a prefix of some gateway",
+        facts(references=("about-roof",), known=(ABOUT_ROOF,), subject="[EXT] RE : La  Toiture"),
+        Placement("references", 1),
+    ),
+    (
+        "a gateway has spoilt the accents",
+        facts(references=("about-roof",), known=(ABOUT_ROOF,), subject="Re: la toitur?"),
+        Placement("references", 1),
+    ),
+    (
+        "a vacation notice has a subject of its own",
+        facts(references=("about-roof",), known=(ABOUT_ROOF,), subject="Absence", by_person=False),
+        Placement("references", 1),
+    ),
+    (
+        "a reply without a subject",
+        facts(references=("about-roof",), known=(ABOUT_ROOF,), subject=""),
+        Placement("references", 1),
+    ),
+    (
+        "the answer to a reminder bears another subject",
+        facts(references=("reminder",), subject="Virement effectué"),
+        Placement("reminder", 5, REMINDER),
+    ),
+    # 5. answered_by
+    (
+        "the client's first mail arrives after our answer to it",
+        facts(answers=(FROM_US,)),
+        Placement("answered_by", 1),
+    ),
+    (
+        "our mail arrives after the client's answer to it",
+        from_us(CLIENT, answers=(FROM_CLIENT,)),
+        Placement("answered_by", 1),
+    ),
+    (
+        "a stranger bears the Message-ID that a client answered",
+        facts(sender_key=STRANGER, answers=(FROM_CLIENT,)),
+        NEW,
+    ),
+    (
+        "our mail to somebody else bears that Message-ID",
+        from_us(OTHER_CLIENT, answers=(FROM_CLIENT,)),
+        NEW,
+    ),
+    (
+        "what it refers to is stronger than what refers to it",
+        facts(references=("elsewhere",), answers=(FROM_US,)),
+        Placement("references", 2),
+    ),
+    # 6. subject
     (
         "a reply without references has a known subject",
         facts(same_subject=3),

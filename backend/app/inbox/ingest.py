@@ -200,6 +200,9 @@ def _facts(session: Session, intake: Intake, item: PreparedMail, ours: bool) -> 
         bounce_of=bounce_of,
         known=messages.find_known(session, intake.company_id, wanted),
         reminders=messages.find_reminders(session, intake.company_id, candidates),
+        answers=messages.find_answers_to(session, intake.company_id, mail.message_id),
+        subject=mail.subject,
+        by_person=item.classification.kind in (MailKind.HUMAN, MailKind.OWN),
         same_subject=_same_subject(session, intake, item, ours),
     )
 

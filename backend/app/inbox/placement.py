@@ -6,8 +6,11 @@ The first rule that fits decides:
  2. it is a bounce of one of our mails            -> that mail's conversation       bounce_of
  3. it refers to one of our reminders, and its sender takes part in it              reminder
  4. it refers to a known message (nearest first), and its sender takes part in it   references
- 5. its subject is a reply to one of the same client's recent conversations         subject
- 6. otherwise a new conversation                                                    new_thread
+    ... but a person has given it another subject: a conversation of its own       other_subject
+ 5. a known message is a reply to it, which arrived earlier, and its sender takes
+    part in that one                                                                answered_by
+ 6. its subject is a reply to one of the same client's recent conversations         subject
+ 7. otherwise a new conversation                                                    new_thread
 
 To take part: the client of the conversation, a sender or recipient of the message referred to.
 A mail that we sent takes part where one of its recipients does, so that forwarding one client's
@@ -19,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from backend.app.mail.subject import is_another_subject
 from backend.app.store.records import Known, Reminder
 
 
@@ -28,6 +32,8 @@ class PlacementFacts:
 
     ours        the mail is from one of the company's own addresses
     references  Message-IDs that it refers to, the nearest ancestor first
+    answers     known messages that are replies to this mail: it arrives after them
+    by_person   a person wrote it; programs change subjects for reasons of their own
     """
 
     message_id: str
@@ -39,6 +45,9 @@ class PlacementFacts:
     bounce_of: str | None = None
     known: Sequence[Known] = ()
     reminders: Mapping[str, Reminder] = field(default_factory=dict)
+    answers: Sequence[Known] = ()
+    subject: str = ""
+    by_person: bool = True
     same_subject: int | None = None
 
 
@@ -59,6 +68,9 @@ def place(facts: PlacementFacts) -> Placement:
     for reference in facts.references:
         if placement := _of_reference(facts, reference):
             return placement
+    for answer in facts.answers:
+        if _takes_part(facts, _circle(answer)):
+            return Placement("answered_by", answer.conversation_id)
     if facts.same_subject is not None:
         return Placement("subject", facts.same_subject)
     return Placement("new_thread")
@@ -88,10 +100,15 @@ def _of_reference(facts: PlacementFacts, reference: str) -> Placement | None:
     for message in facts.known:
         if message.external_id != reference:
             continue
-        circle_of_message = message.participants | {message.client_key or ""}
-        if _takes_part(facts, circle_of_message - {""}):
+        if _takes_part(facts, _circle(message)):
+            if facts.by_person and is_another_subject(message.subject, facts.subject):
+                return Placement("other_subject")
             return Placement("references", message.conversation_id)
     return None
+
+
+def _circle(message: Known) -> frozenset[str]:
+    return (message.participants | {message.client_key or ""}) - {""}
 
 
 def _takes_part(facts: PlacementFacts, circle: frozenset[str]) -> bool:

@@ -53,6 +53,15 @@ def find_known(session: Session, company_id: int, external_ids: Sequence[str]) -
     """The company's messages with these Message-IDs; never another company's."""
     if not external_ids:
         return []
+    return _known(session, company_id, InboxMessage.external_id.in_(external_ids))
+
+
+def find_answers_to(session: Session, company_id: int, external_id: str) -> list[Known]:
+    """The company's messages that came as a reply to this one before it was here itself."""
+    return _known(session, company_id, InboxMessage.in_reply_to == external_id)
+
+
+def _known(session: Session, company_id: int, which: sa.ColumnElement[bool]) -> list[Known]:
     rows = session.execute(
         sa.select(
             InboxMessage.external_id,
@@ -60,11 +69,12 @@ def find_known(session: Session, company_id: int, external_ids: Sequence[str]) -
             InboxMessage.from_key,
             InboxMessage.recipients,
             InboxMessage.is_from_client,
+            InboxMessage.subject,
             Client.email_key,
         )
         .join(Conversation, Conversation.id == InboxMessage.conversation_id)
         .outerjoin(Client, Client.id == Conversation.client_id)
-        .where(InboxMessage.company_id == company_id, InboxMessage.external_id.in_(external_ids))
+        .where(InboxMessage.company_id == company_id, which)
         .order_by(InboxMessage.id)
         .limit(200)
     ).all()
@@ -75,6 +85,7 @@ def find_known(session: Session, company_id: int, external_ids: Sequence[str]) -
             row.email_key,
             frozenset((row.from_key, *row.recipients)),
             row.is_from_client,
+            row.subject,
         )
         for row in rows
     ]

@@ -100,13 +100,17 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A message that a mail refers to. participants: keys of its sender and recipients."""
+    """A message that a mail refers to, or that refers to it.
+
+    participants: keys of its sender and recipients.
+    """
 
     external_id: str
     conversation_id: int
     client_key: str | None
     participants: frozenset[str]
     is_from_client: bool
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)
