@@ -137,3 +137,17 @@ def test_explain_shows_the_facts_and_the_reason_in_words(
     text = manage("followup", "explain", followup).stdout
     assert "promised  2099-01-01" in text
     assert "asked again on 2099-01-02" in text
+
+
+def test_filing_rules_are_shown_set_and_checked_too(manage: Manage, company_id: int) -> None:
+    when = {"any": [{"sender": "@bois.example"}, {"not": {"subject": "devis"}}]}
+    rule = {"name": "Bois", "folder": "wood", "when": when}
+    where = ("--company", company_id)
+    manage("settings", "set", *where, "inbox.rules", json.dumps([rule]))
+    assert json.loads(manage("settings", "show", *where).stdout)["inbox"]["rules"] == [rule]
+    wrong = json.dumps([{**rule, "folder": "Été"}])
+    refused = manage("settings", "set", *where, "inbox.rules", wrong, status=1)
+    assert 'inbox.rules[0] "Bois".folder' in refused.output
+    manage("settings", "check")
+    shown = manage("settings", "show", *where, "--effective").stdout
+    assert json.loads(shown)["inbox"]["rules"] == [rule]

@@ -19,11 +19,19 @@ space differences; there are no regular expressions, so that no rule can hold up
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from backend.app.errors import SettingsInvalid
@@ -38,7 +46,7 @@ _SHOWN_ERRORS = 5
 
 _Words = Annotated[str, Field(min_length=1, max_length=200)]
 _Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
-_STRICT = ConfigDict(strict=True, extra="forbid", frozen=True, populate_by_name=False)
+_STRICT = ConfigDict(strict=True, extra="forbid", frozen=True, serialize_by_alias=True)
 
 
 class HeaderTest(BaseModel):
@@ -61,6 +69,10 @@ class Condition(BaseModel):
     all_of: _Several | None = Field(default=None, alias="all")
     any_of: _Several | None = Field(default=None, alias="any")
     none_of: Condition | None = Field(default=None, alias="not")
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, dump: Callable[[Self], dict[str, Any]]) -> dict[str, Any]:
+        return {name: value for name, value in dump(self).items() if value is not None}
 
     @model_validator(mode="after")
     def _one_test(self) -> Self:

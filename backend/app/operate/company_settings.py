@@ -14,10 +14,14 @@ from sqlalchemy.orm import Session
 
 from backend.app.errors import BadInput, SettingsInvalid
 from backend.app.followups.settings import load_rules
+from backend.app.inbox.rules import load_filing_rules
 from backend.app.store import admin_tenants
 
 # What each script reads, and what validates it.
-SECTIONS: dict[str, Callable[[Any], object]] = {"followups": load_rules}
+SECTIONS: dict[str, Callable[[Any], object]] = {
+    "followups": load_rules,
+    "inbox": load_filing_rules,
+}
 
 
 def check_document(document: object) -> None:
