@@ -149,7 +149,8 @@ def test_reference_to_another_companys_reminder_opens_a_thread_of_ones_own(
 
     both = sa.or_(InboxMessage.in_reply_to == forged.strip("<>"), InboxMessage.subject == "Facture")
     placed = installation.rows(InboxMessage, InboxMessage.company_id == boxes[1].company_id, both)
-    assert [message.placement for message in placed] == ["new_thread", "new_thread"]
+    # The second is what the first answers, as far as their own company can tell.
+    assert [message.placement for message in placed] == ["new_thread", "answered_by"]
     assert crossings(installation) == []
 
 
