@@ -46,6 +46,7 @@ class Settings:
     sync_slice_messages: int = 500
     sync_batch_bytes: int = 4 * 1024 * 1024
     sync_lease_seconds: int = 300
+    sync_history_days: int = 30
     imap_timeout_seconds: int = 30
     smtp_timeout_seconds: int = 60
     send_limit: int = 200
@@ -77,6 +78,7 @@ def load_settings(
         sync_slice_messages=_positive(values, "SYNC_SLICE_MESSAGES", 500),
         sync_batch_bytes=_positive(values, "SYNC_BATCH_BYTES", 4 * 1024 * 1024),
         sync_lease_seconds=_positive(values, "SYNC_LEASE_SECONDS", 300),
+        sync_history_days=_positive(values, "SYNC_HISTORY_DAYS", 30),
         imap_timeout_seconds=_positive(values, "IMAP_TIMEOUT_SECONDS", 30),
         smtp_timeout_seconds=_positive(values, "SMTP_TIMEOUT_SECONDS", 60),
         send_limit=_positive(values, "SEND_LIMIT", 200),

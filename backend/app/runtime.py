@@ -77,6 +77,16 @@ class Report:
         self.failed = True
 
 
+class Progress:
+    """Told how far a mailbox is; this one keeps quiet, as under cron."""
+
+    def expect(self, mailbox: int, mails: int) -> None:
+        """So many more mails of this mailbox are there to be read."""
+
+    def advance(self, mailbox: int, mails: int = 1) -> None:
+        """So many of them were dealt with."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """What a job needs from its surroundings."""
@@ -86,6 +96,7 @@ class Run:
     owner: str  # host:pid:run, unique among the workers of all hosts
     stopping: Callable[[], bool]
     now: Callable[[], datetime] = db.utc_now
+    progress: Progress = field(default_factory=Progress)
 
 
 def run_script(
@@ -95,6 +106,7 @@ def run_script(
     verbose: bool = False,
     durable: bool = True,
     dry_run: bool = False,
+    progress: Progress | None = None,
 ) -> int:
     """Run a job as cron would and return its exit status (sysexits(3)). Never raises Exception.
 
@@ -107,7 +119,7 @@ def run_script(
         vault = Vault(settings.credentials_keys)
         db.open_database(settings, durable=durable)
         with recorded_run(name, dry_run) as (owner, report), stop_signals() as stopping:
-            job(Run(settings, vault, owner, stopping), report)
+            job(Run(settings, vault, owner, stopping, progress=progress or Progress()), report)
             log.info("done %s", summary(report.counts))
         return EXIT_SOME_FAILED if report.failed else EXIT_DONE
     except ConfigurationError as error:

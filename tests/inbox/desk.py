@@ -19,7 +19,7 @@ from backend.app.inbox.sync import sync_due_mailboxes
 from backend.app.mail.folder import FetchedMail
 from backend.app.mail.imap import MailboxConnection
 from backend.app.models import Conversation, InboxMessage, LedgerEntry, MailboxState
-from backend.app.runtime import Report, Run
+from backend.app.runtime import Progress, Report, Run
 from backend.demo.servers import Account
 from tests.installation import Installation, mail
 
@@ -40,6 +40,7 @@ class Desk:
     company: int
     mailbox: int
     accounts: dict[int, Account] = field(default_factory=dict)
+    progress: Any = field(default_factory=Progress)
 
     # -- the server ------------------------------------------------------------------------
 
@@ -106,7 +107,8 @@ class Desk:
     def run(self, stopping: Callable[[], bool] = lambda: False, **selection: int) -> Report:
         self.installation.open()
         report = Report()
-        run = Run(self.installation.settings, self.installation.vault, "desk:1:1", stopping)
+        settings, vault = self.installation.settings, self.installation.vault
+        run = Run(settings, vault, "desk:1:1", stopping, progress=self.progress)
         sync_due_mailboxes(run, report, **selection)
         return report
 

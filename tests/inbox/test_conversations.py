@@ -203,6 +203,7 @@ def test_a_subject_joins_only_within_thirty_days(
     embedded_desk: Desk, conversation_days_ago: int, reply_days_ago: int, joins: bool
 ) -> None:
     desk = embedded_desk
+    desk.installation.extra["SYNC_HISTORY_DAYS"] = "500"
     written = ago(days=conversation_days_ago)
     desk.receive(dated(desk.mail("Devis"), written), when=written)
     desk.sync()
@@ -214,6 +215,7 @@ def test_a_subject_joins_only_within_thirty_days(
 
 def test_a_subject_joins_through_any_message_of_the_conversation(embedded_desk: Desk) -> None:
     desk = embedded_desk
+    desk.installation.extra["SYNC_HISTORY_DAYS"] = "500"
     for days, raw in (
         (200, desk.mail("Devis", message_id="<one@client.test>")),
         (0, desk.reply("one@client.test", "Re: Devis")),

@@ -21,7 +21,7 @@ from backend.app.models import (
     QuarantinedMail,
 )
 from backend.app.runtime import Run
-from backend.app.store import mailboxes
+from backend.app.store import checkpoints, mailboxes
 from backend.app.store.records import Checkpoint, Lease, Place
 from tests.inbox.desk import Desk, Fetches, ago
 
@@ -79,7 +79,7 @@ def test_a_lease_that_ran_out_unnoticed_is_renewed(leased: Desk) -> None:
 def late_lease(desk: Desk) -> tuple[Lease, Checkpoint]:
     """A lease that another worker has taken over since, and its checkpoint."""
     late = taken(claim("late"))
-    checkpoint = db.write(mailboxes.start_checkpoint, late, "INBOX", 1, 0)
+    checkpoint = db.write(checkpoints.start_checkpoint, late, "INBOX", 1, 0)
     desk.end_leases()
     taken(claim("other"))
     return late, checkpoint
@@ -113,10 +113,10 @@ WRITES: dict[str, Callable[[Desk, Lease, Checkpoint], Any]] = {
         visit.record_duplicates, lease, {place(desk): 1}
     ),
     "checkpoint": lambda desk, lease, checkpoint: db.write(
-        visit.advance_past, lease, checkpoint, 9
+        checkpoints.advance_past, lease, checkpoint, 9, 0
     ),
     "restart": lambda desk, lease, checkpoint: db.write(
-        mailboxes.start_checkpoint, lease, "INBOX", 2, 0
+        checkpoints.start_checkpoint, lease, "INBOX", 2, 0
     ),
     "success": lambda desk, lease, checkpoint: db.write(
         mailboxes.release_after_success, lease, caught_up=True
@@ -199,13 +199,13 @@ def test_a_run_visits_each_mailbox_once(leased: Desk) -> None:
 
 def test_a_checkpoint_never_goes_back(leased: Desk) -> None:
     lease = taken(claim("one"))
-    checkpoint = db.write(mailboxes.start_checkpoint, lease, "INBOX", 1, 0)
-    assert db.write(mailboxes.advance_checkpoint, checkpoint, 7)
-    assert not db.write(mailboxes.advance_checkpoint, checkpoint, 7)
-    assert not db.write(mailboxes.advance_checkpoint, checkpoint, 3)
-    again = db.write(mailboxes.start_checkpoint, lease, "INBOX", 1, 0)
+    checkpoint = db.write(checkpoints.start_checkpoint, lease, "INBOX", 1, 0)
+    assert db.write(checkpoints.advance_checkpoint, checkpoint, 7)
+    assert not db.write(checkpoints.advance_checkpoint, checkpoint, 7)
+    assert not db.write(checkpoints.advance_checkpoint, checkpoint, 3)
+    again = db.write(checkpoints.start_checkpoint, lease, "INBOX", 1, 0)
     assert again.last_uid == 7
-    renumbered = db.write(mailboxes.start_checkpoint, lease, "INBOX", 2, 7)
+    renumbered = db.write(checkpoints.start_checkpoint, lease, "INBOX", 2, 7)
     assert (renumbered.last_uid, renumbered.recognise_until) == (0, 7)
     # What still holds the old numbering moves nothing.
-    assert not db.write(mailboxes.advance_checkpoint, checkpoint, 9)
+    assert not db.write(checkpoints.advance_checkpoint, checkpoint, 9)

@@ -220,10 +220,14 @@ def test_examine(server: ScriptedImapServer, text: bytes, error: type[MailboxErr
 # -- mails -------------------------------------------------------------------------------------
 
 
-def test_what_was_asked_for_comes_in_uid_order(inbox: MailboxConnection) -> None:
+def test_what_was_asked_for_comes_in_uid_order(
+    server: ScriptedImapServer, inbox: MailboxConnection
+) -> None:
+    arrived = datetime(2026, 3, 2, 12, tzinfo=UTC)
+    server.folders["INBOX"].dates.update(dict.fromkeys(MAILS, arrived))
     found = inbox.mails([8, 3, 5, 99])
     assert [(m.uid, m.raw) for m in found] == sorted(MAILS.items())
-    assert {m.arrived_at for m in found} == {datetime(2026, 3, 2, 12, tzinfo=UTC)}
+    assert {m.arrived_at for m in found} == {arrived}
 
 
 def test_unsolicited_rows_are_no_mails(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from imapclient import SEEN
 
-from backend.app.inbox import reader
+from backend.app.inbox import folder, reader
 from backend.app.mail.folder import FetchedMail
 from backend.app.mail.imap import MailboxConnection
 from backend.app.models import (
@@ -218,7 +218,7 @@ def test_a_range_wider_than_an_answer_may_be_is_searched(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("backend.app.mail.imap.SHORT_RANGE", 1)
-    monkeypatch.setattr(reader, "WINDOW_UIDS", 30)
+    monkeypatch.setattr(folder, "WINDOW_UIDS", 30)
     monkeypatch.setattr(reader, "CHUNK_MAILS", 2)
     for number in range(8):
         desk.receive(desk.mail(f"mail {number}"))

@@ -18,13 +18,15 @@ import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
 from tests.servers.shared import HOST
 
 CAPABILITIES = b"IMAP4rev1 AUTH=PLAIN SPECIAL-USE"
-INTERNALDATE = b"02-Mar-2026 12:00:00 +0000"
+DATE_TIME = "%d-%b-%Y %H:%M:%S +0000"
+INTERNALDATE = (datetime.now(UTC) - timedelta(hours=1)).strftime(DATE_TIME).encode()
 HEADER_FIELDS = re.compile(rb"BODY\.PEEK(\[HEADER\.FIELDS \([^)]*\)\])", re.IGNORECASE)
 
 
@@ -52,12 +54,20 @@ Script = Callable[[Command], Reply | None]
 
 @dataclass
 class Folder:
-    """Mails by UID. size: what RFC822.SIZE says, where it is not the truth."""
+    """Mails by UID. sizes: what RFC822.SIZE says, where it is not the truth.
+
+    dates: when they arrived (aware UTC); an hour ago where it does not say.
+    """
 
     uidvalidity: int = 1
     mails: dict[int, bytes] = field(default_factory=dict)
     sizes: dict[int, int] = field(default_factory=dict)
     flags: bytes = b""
+    dates: dict[int, datetime] = field(default_factory=dict)
+
+    def internaldate(self, uid: int) -> bytes:
+        moment = self.dates.get(uid)
+        return moment.strftime(DATE_TIME).encode() if moment else INTERNALDATE
 
     @property
     def uidnext(self) -> int:
@@ -181,7 +191,11 @@ class _Session:
 
     def _search(self, arguments: bytes) -> Iterator[bytes]:
         assert self._folder is not None
-        found = _chosen(self._folder, arguments.split()[-1])
+        words = arguments.split()
+        found = _chosen(self._folder, words[words.index(b"UID") + 1])
+        if b"SINCE" in words:
+            since = _date(words[words.index(b"SINCE") + 1])
+            found = [uid for uid in found if _date(self._folder.internaldate(uid)) >= since]
         yield b" ".join([b"* SEARCH", *(b"%d" % uid for uid in found)])
 
     def _fetch(self, arguments: bytes) -> Iterator[bytes]:
@@ -197,7 +211,7 @@ def fetch_row(folder: Folder, uid: int, items: bytes) -> bytes:
     if b"RFC822.SIZE" in items:
         row.append(b"RFC822.SIZE %d" % folder.sizes.get(uid, len(raw)))
     if b"INTERNALDATE" in items:
-        row.append(b'INTERNALDATE "%s"' % INTERNALDATE)
+        row.append(b'INTERNALDATE "%s"' % folder.internaldate(uid))
     if match := HEADER_FIELDS.search(items):
         head = raw.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
         row.append(b"BODY%s {%d}\r\n%s" % (match[1], len(head), head))
@@ -219,6 +233,12 @@ def _name(arguments: bytes) -> str:
     quoted = re.match(rb'"([^"]*)"|(\S+)', arguments)
     assert quoted is not None
     return (quoted[1] or quoted[2]).decode()
+
+
+def _date(text: bytes) -> date:
+    if not text:
+        return datetime.now(UTC).date()
+    return datetime.strptime(text.decode().strip('"')[:11], "%d-%b-%Y").date()  # noqa: DTZ007
 
 
 def _chosen(folder: Folder, uids: bytes) -> list[int]:

@@ -24,6 +24,7 @@ from backend.app.mail.parse import parse_mail
 from backend.app.mail.subject import read_subject
 from backend.app.models import LedgerState
 from backend.app.store import clients, conversations, ledger, mailboxes, messages
+from backend.app.store.checkpoints import advance_checkpoint
 from backend.app.store.records import Checkpoint, Lease, Place, StoredFile
 
 SUBJECT_JOINS_WITHIN = timedelta(days=30)
@@ -36,7 +37,10 @@ CLIENT_KINDS = frozenset({MailKind.HUMAN, MailKind.AUTO_REPLY})
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """What is the same for every mail of one visit to a mailbox. drawers: slug -> folder id."""
+    """What is the same for every mail of one visit to a mailbox. drawers: slug -> folder id.
+
+    history_before: what arrived before this instant was there long before us (aware UTC).
+    """
 
     lease: Lease
     company_id: int
@@ -45,6 +49,11 @@ class Intake:
     attachments_dir: Path
     rules: FilingRules = NO_RULES
     rules_error: str | None = None
+    history_before: datetime | None = None
+
+    def is_history(self, item: PreparedMail) -> bool:
+        """Old mail comes as read and answered: nobody has to look at it."""
+        return self.history_before is not None and item.arrived_at < self.history_before
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +119,10 @@ def ingest(
 ) -> Ingested:
     """Store one mail, its ledger row and the checkpoint. A function for db.write.
 
-    checkpoint is None for a mail that comes out of quarantine. Raises LeaseLost, RaceLost.
+    checkpoint is None for a mail of the history, or out of quarantine. Raises LeaseLost, RaceLost.
     """
     mailboxes.hold_lease(session, intake.lease)
-    if checkpoint is not None and not mailboxes.advance_checkpoint(session, checkpoint, where.uid):
+    if checkpoint is not None and not advance_checkpoint(session, checkpoint, where.uid):
         return Ingested(LedgerState.IGNORED, reason="already read")
     item, known = _recognise(session, intake, where, item)
     if known is not None:
@@ -165,6 +174,7 @@ def _store(session: Session, intake: Intake, item: PreparedMail) -> Ingested:
         is_from_client=not ours,
         sent_at=item.sent_at,
         arrived_at=item.arrived_at,
+        history=intake.is_history(item),
     )
     if message_id is None:
         raise RaceLost("the same mail came through another mailbox at this instant")
@@ -178,8 +188,9 @@ def _append(session: Session, intake: Intake, item: PreparedMail, conversation_i
         session,
         conversation_id,
         at=item.arrived_at,
-        unread=kind is not MailKind.OWN,
+        unread=kind is not MailKind.OWN and not intake.is_history(item),
         awaits_us=None if _is_spam(session, intake, item) else _awaits_us(kind),
+        history=intake.is_history(item),
         folder_id=_drawer_id(session, intake, item),
     )
 

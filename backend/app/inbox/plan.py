@@ -2,21 +2,27 @@
 
     checkpoint   server                         plan
     -----------  -----------------------------  ------------------------------------------------
-    none         any                            everything from 1, known mail by its headers
+    none         any                            begin: 1 .. UIDNEXT - 1 is history
     equal UIDVALIDITY, UIDNEXT <= last + 1      nothing
-    equal UIDVALIDITY, UIDNEXT >  last + 1      last + 1 .. UIDNEXT - 1
-    other UIDVALIDITY                           everything from 1, known mail by its headers
+    equal UIDVALIDITY, UIDNEXT >  last + 1      last + 1 .. UIDNEXT - 1, in the order of arrival
+    other UIDVALIDITY                           begin again, known mail by its headers
 
+History is read from its newest mail back to the horizon; new mail goes before it.
 UIDs only grow within one UIDVALIDITY (RFC 3501, 2.3.1.1); with another one they mean nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 
 from backend.app.mail.folder import FolderStatus
 from backend.app.store.records import Checkpoint
+
+# What came so shortly before the mailbox was connected may still have to be answered.
+STILL_NEW = timedelta(days=1)
+EARLIEST_HORIZON = date(1970, 1, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,30 @@ class FetchPlan:
     @property
     def empty(self) -> bool:
         return self.last < self.first
+
+
+def history_since(connected_at: datetime | None, days: int) -> date | None:
+    """The horizon: mail that arrived before this day is left on the server; None for no horizon.
+
+    connected_at: see Lease. SEARCH compares whole days of the server's calendar (RFC 3501, 6.4.4).
+    """
+    if connected_at is None:
+        return None
+    try:
+        day = connected_at.date() - timedelta(days=days)
+    except OverflowError:
+        return None
+    return day if day >= EARLIEST_HORIZON else None
+
+
+def history_before(connected_at: datetime | None) -> datetime | None:
+    """What arrived before this instant comes as read and answered; None: nothing does."""
+    return None if connected_at is None else connected_at - STILL_NEW
+
+
+def goes_further_back(wanted: date | None, read: date | None) -> bool:
+    """Whether the horizon that is wanted lies before the one that was read to. None: no horizon."""
+    return read is not None and (wanted is None or wanted < read)
 
 
 def plan_fetch(checkpoint: Checkpoint | None, server: FolderStatus) -> FetchPlan:
@@ -62,3 +92,35 @@ def windows(first: int, last: int, width: int) -> Iterator[tuple[int, int]]:
     """first..last in ranges of at most width UIDs, so that no answer grows with the mailbox."""
     for start in range(first, last + 1, width):
         yield start, min(start + width - 1, last)
+
+
+def windows_down(last: int, width: int) -> Iterator[tuple[int, int]]:
+    """last..1 in ranges of at most width UIDs, the highest first."""
+    for top in range(last, 0, -width):
+        yield max(top - width + 1, 1), top
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """UIDs to read at once, ascending. low: where the stretch ends; left: how many it leaves."""
+
+    uids: tuple[int, ...]
+    low: int
+    left: int
+
+
+def plan_stretches(
+    existing: Sequence[int], wanted: Sequence[int], low: int, width: int
+) -> Iterator[Stretch]:
+    """The wanted UIDs of a window that begins at `low`, the newest first, `width` at once.
+
+    Each stretch counts the UIDs that exist between it and the one above, and are not wanted.
+    """
+    newest_first = sorted(wanted, reverse=True)
+    chunks = [newest_first[i : i + width] for i in range(0, len(newest_first), width)] or [[]]
+    bounds = [*(chunk[-1] for chunk in chunks[:-1]), low]
+    top = None
+    for chunk, bound in zip(chunks, bounds, strict=True):
+        here = sum(1 for uid in existing if uid >= bound and (top is None or uid < top))
+        yield Stretch(tuple(reversed(chunk)), bound, max(0, here - len(chunk)))
+        top = bound

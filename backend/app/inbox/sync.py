@@ -2,6 +2,7 @@
 
     claim a due mailbox                                  one commit, the lease
     list folders, STATUS                                 nothing new: done
+    new mail in every folder, then history               from its newest back to the horizon
     sizes, then bodies in batches bounded by bytes       no transaction is open here
     each mail: prepare, then ingest                      one commit a mail, with the checkpoint
     release the lease                                    one commit
@@ -15,6 +16,8 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections.abc import Callable
+from datetime import date, datetime
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -22,14 +25,16 @@ from backend.app import db
 from backend.app.endpoints import imap_endpoint
 from backend.app.errors import CredentialsUnreadable, FolderGone, LeaseLost, MailboxError
 from backend.app.inbox.backoff import backoff_seconds
-from backend.app.inbox.plan import plan_fetch, windows
-from backend.app.inbox.reader import WINDOW_UIDS, ask_for_bodies, sync_folder
+from backend.app.inbox.bodies import ask_for_bodies
+from backend.app.inbox.folder import WINDOW_UIDS, FolderVisit, meet_folder
+from backend.app.inbox.plan import history_since, plan_fetch, windows
 from backend.app.inbox.visit import Budget, Visit, describe
 from backend.app.mail.charsets import clean_line
-from backend.app.mail.folder import Role
-from backend.app.mail.imap import open_mailbox
+from backend.app.mail.folder import Role, ServerFolder
+from backend.app.mail.imap import MailboxConnection, open_mailbox
 from backend.app.runtime import Report, Run
-from backend.app.store import mailboxes
+from backend.app.store import checkpoints, mailboxes
+from backend.app.store.records import Checkpoint, MailboxAccount
 
 log = logging.getLogger("relance.sync")
 
@@ -104,23 +109,49 @@ def _sync_mailbox(visit: Visit) -> bool:
     """True when nothing that had arrived before the visit is left on the server."""
     run, lease = visit.run, visit.lease
     account = db.read(mailboxes.load_account, lease.integration_id)
+    visit.history_since = _horizon(run, account, lease.connected_at)
     endpoint = imap_endpoint(account, run.settings, run.vault)
-    checkpoints = db.read(mailboxes.load_checkpoints, lease.integration_id)
+    known = db.read(checkpoints.load_checkpoints, lease.integration_id)
     visit.retry_quarantined()
-    caught_up = True
     with open_mailbox(endpoint) as connection:
-        for folder in connection.folders(account.sent_folder):
-            try:
-                done = sync_folder(visit, connection, folder, checkpoints.get(folder.name))
-            except FolderGone as error:
-                if folder.role is Role.INBOX:
-                    raise
-                visit.report.fail("folders_failed")
-                log.error("integration=%d folder=%s %s", lease.integration_id, folder.role, error)
-                continue
-            caught_up = caught_up and done
+        folders = connection.folders(account.sent_folder)
+        met = [each for f in folders if (each := _meet(visit, connection, f, known.get(f.name)))]
+        # All new mail before any history: somebody waits for it. What is left over in one folder
+        # keeps nobody back in another.
+        done = [_unless_gone(visit, each, each.read_new) for each in met]
+        done += [_unless_gone(visit, each, each.read_history) for each in met]
         ask_for_bodies(visit, connection)
-    return caught_up
+    return all(done)
+
+
+def _horizon(run: Run, account: MailboxAccount, connected_at: datetime | None) -> date | None:
+    return history_since(connected_at, account.history_days or run.settings.sync_history_days)
+
+
+def _meet(
+    visit: Visit, connection: MailboxConnection, folder: ServerFolder, known: Checkpoint | None
+) -> FolderVisit | None:
+    try:
+        return meet_folder(visit, connection, folder, known)
+    except FolderGone as error:
+        _folder_gone(visit, folder, error)
+    return None
+
+
+def _unless_gone(visit: Visit, folder: FolderVisit, read: Callable[[], bool]) -> bool:
+    try:
+        return read()
+    except FolderGone as error:
+        _folder_gone(visit, folder.folder, error)
+    return True
+
+
+def _folder_gone(visit: Visit, folder: ServerFolder, error: FolderGone) -> None:
+    """A Sent folder that is gone keeps nothing else back; INBOX is the mailbox."""
+    if folder.role is Role.INBOX:
+        raise error
+    visit.report.fail("folders_failed")
+    log.error("integration=%d folder=%s %s", visit.lease.integration_id, folder.role, error)
 
 
 def show_due_mailboxes(
@@ -138,15 +169,17 @@ def show_due_mailboxes(
 
 def _show_mailbox(run: Run, report: Report, integration_id: int) -> None:
     account = db.read(mailboxes.load_account, integration_id)
-    checkpoints = db.read(mailboxes.load_checkpoints, integration_id)
+    known = db.read(checkpoints.load_checkpoints, integration_id)
+    connected_at = db.read(mailboxes.load_connected_at, integration_id)
     with open_mailbox(imap_endpoint(account, run.settings, run.vault)) as connection:
         for folder in connection.folders(account.sent_folder):
-            plan = plan_fetch(checkpoints.get(folder.name), connection.status(folder.name))
+            plan = plan_fetch(known.get(folder.name), connection.status(folder.name))
             count = 0
             if not plan.empty:
                 connection.examine(folder.name)
+                since = _horizon(run, account, connected_at) if plan.restart else None
                 count = sum(
-                    len(connection.existing(low, high))
+                    len(connection.existing(low, high, since))
                     for low, high in windows(plan.first, plan.last, WINDOW_UIDS)
                 )
             report.add("would_fetch", count)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -14,12 +14,13 @@ from backend.app import db
 from backend.app.errors import LeaseLost, SettingsInvalid, StorageFault
 from backend.app.inbox.filing import drawer_names
 from backend.app.inbox.ingest import Ingested, Intake, PreparedMail, ingest, prepare
+from backend.app.inbox.plan import history_before
 from backend.app.inbox.rules import NO_RULES, load_filing_rules
 from backend.app.mail.charsets import clean_line
 from backend.app.mail.parse import parse_headers
 from backend.app.models import LedgerState
 from backend.app.runtime import Report, Run
-from backend.app.store import conversations, ledger, mailboxes, tenants
+from backend.app.store import checkpoints, conversations, ledger, mailboxes, tenants
 from backend.app.store.records import Checkpoint, Lease, Place, Quarantined
 
 log = logging.getLogger("relance.sync")
@@ -58,11 +59,20 @@ class Kept:
 class Visit:
     """What one visit to a mailbox carries from mail to mail."""
 
-    def __init__(self, run: Run, report: Report, lease: Lease, budget: Budget) -> None:
+    def __init__(
+        self,
+        run: Run,
+        report: Report,
+        lease: Lease,
+        budget: Budget,
+        history_since: date | None = None,
+    ) -> None:
+        """history_since: the horizon, see plan.history_since."""
         self.run = run
         self.report = report
         self.lease = lease
         self.budget = budget
+        self.history_since = history_since
         self._intake: Intake | None = None
 
     @property
@@ -74,6 +84,9 @@ class Visit:
                 self.report.fail("settings_wrong")
                 log.error("company=%d %s", self.lease.company_id, self._intake.rules_error)
         return self._intake
+
+    def expect(self, mails: int) -> None:
+        self.run.progress.expect(self.lease.integration_id, mails)
 
     def may_go_on(self) -> bool:
         """Whether another batch may be read: there is time, and nobody waits behind a slice."""
@@ -92,14 +105,16 @@ class Visit:
         place: Place,
         raw: bytes,
         arrived_at: datetime,
-        origin: Checkpoint | Quarantined,
+        origin: Checkpoint | Quarantined | None,
     ) -> Ingested | Exception:
         """Store one mail, or say why it could not be handled; everything was rolled back then.
 
         origin: the checkpoint that moves, or what leaves the quarantine, in the same commit.
+        None for history, whose end moves stretch by stretch.
         Raises LeaseLost, and SQLAlchemyError when the database cannot be used.
         """
         self.budget.mails -= 1
+        self.run.progress.advance(self.lease.integration_id)
         try:
             item = prepare(self.intake, raw, arrived_at)
             if isinstance(origin, Quarantined):
@@ -177,6 +192,7 @@ def load_intake(session: Session, run: Run, lease: Lease) -> Intake:
         own,
         drawers,
         run.settings.attachments_dir,
+        history_before=history_before(lease.connected_at),
         rules=rules,
         rules_error=rules_error,
     )
@@ -192,13 +208,12 @@ def replay(session: Session, intake: Intake, kept: Quarantined, item: PreparedMa
 def quarantine_mail(
     session: Session,
     lease: Lease,
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint | None,
     place: Place,
     kept: Kept,
 ) -> None:
     """Keep a mail that could not be handled, and move on behind it, in one commit."""
-    mailboxes.hold_lease(session, lease)
-    mailboxes.advance_checkpoint(session, checkpoint, place.uid)
+    _move_on(session, lease, checkpoint, place)
     sender = parse_headers(kept.headers).sender
     ledger.quarantine(
         session,
@@ -210,10 +225,11 @@ def quarantine_mail(
     )
 
 
-def record_gone(session: Session, lease: Lease, checkpoint: Checkpoint, place: Place) -> None:
+def record_gone(
+    session: Session, lease: Lease, checkpoint: Checkpoint | None, place: Place
+) -> None:
     """A mail that was listed and deleted before it could be fetched."""
-    mailboxes.hold_lease(session, lease)
-    mailboxes.advance_checkpoint(session, checkpoint, place.uid)
+    _move_on(session, lease, checkpoint, place)
     ledger.record(session, place, LedgerState.IGNORED, reason="gone from the server")
 
 
@@ -230,7 +246,7 @@ def record_duplicates(session: Session, lease: Lease, duplicates: dict[Place, in
         )
 
 
-def advance_past(session: Session, lease: Lease, checkpoint: Checkpoint, uid: int) -> None:
-    """Move on beyond UIDs that do not exist any more, so that they are not asked for again."""
+def _move_on(session: Session, lease: Lease, checkpoint: Checkpoint | None, place: Place) -> None:
     mailboxes.hold_lease(session, lease)
-    mailboxes.advance_checkpoint(session, checkpoint, uid)
+    if checkpoint is not None:
+        checkpoints.advance_checkpoint(session, checkpoint, place.uid)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from imapclient import IMAPClient, SocketTimeout, imap_utf7
@@ -108,10 +108,17 @@ class MailboxConnection:
             return list(range(first, last + 1))
         return self.existing(first, last)
 
-    def existing(self, first: int, last: int) -> list[int]:
-        """The UIDs from first to last that exist, ascending."""
+    def existing(self, first: int, last: int, since: date | None = None) -> list[int]:
+        """The UIDs from first to last that exist, ascending.
+
+        since: only what arrived on that day or later. The server compares the day of INTERNALDATE
+        in a time zone of its own (RFC 3501, 6.4.4).
+        """
+        criteria: list[Any] = [b"UID", f"{first}:{last}".encode()]
+        if since is not None:
+            criteria += [b"SINCE", since]
         with translated(self._endpoint):
-            found = self._client.search([b"UID", f"{first}:{last}".encode()])
+            found = self._client.search(criteria)
         return sorted({uid for uid in found if first <= uid <= last})
 
     def sizes(self, uids: Sequence[int]) -> dict[int, int]:

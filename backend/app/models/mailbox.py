@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from enum import StrEnum
 
 import sqlalchemy as sa
@@ -25,6 +26,7 @@ class InboxIntegration(Base):
     `secret` is a Fernet token (see credentials.py), never a plain password; the SMTP user name
     and secret fall back to the IMAP ones. An empty `secret`: sign-in by OAuth2, see OAuthGrant.
     `aliases` are further addresses of this mailbox.
+    `history_days`: how much older mail the first sync brings; NULL is SYNC_HISTORY_DAYS.
     """
 
     __tablename__ = "inbox_integrations"
@@ -53,6 +55,7 @@ class InboxIntegration(Base):
     smtp_secret: Mapped[str | None] = mapped_column(sa.Text)
     is_active: Mapped[bool] = mapped_column(server_default=sa.true())
     created_at: Mapped[created]
+    history_days: Mapped[int | None]
 
 
 class MailboxState(Base):
@@ -62,6 +65,7 @@ class MailboxState(Base):
     backlog          mail is left over from the last visit, which took only a slice
     next_sync_at     not before this instant: the back-off after an error
     lease_token      grows by one with each claim; a worker whose token is older must write nothing
+    connected_at     since when it is ours to read: what arrived long before is history
     """
 
     __tablename__ = "mailbox_states"
@@ -81,6 +85,7 @@ class MailboxState(Base):
     error_kind: Mapped[str | None] = mapped_column(sa.String(20))
     error: Mapped[str | None] = mapped_column(sa.String(500))
     error_since: Mapped[optional_instant]
+    connected_at: Mapped[optional_instant]
 
 
 class OAuthGrant(Base):
@@ -109,10 +114,18 @@ class OAuthGrant(Base):
 
 
 class FolderCheckpoint(Base):
-    """How far a folder on the server is read: every UID up to `last_uid` is in the ledger.
+    """How far a folder on the server is read, from both ends (see store/checkpoints.py).
+
+    Every UID in history_uid+1 .. last_uid is in the ledger, or is one of `history_left`.
 
     recognise_until   after the server renumbered: mail up to this UID may be known, so that its
                       headers are looked at before its body is fetched
+    history_uid       mail up to this UID was there before us and is still to be looked at, the
+                      newest first; 0: all of it was
+    history_top       where that began; above it every mail is read, however old
+    history_since     the horizon: what arrived on an earlier day stays on the server, unread by
+                      us; NULL for no horizon
+    history_left      how many mails that were
     """
 
     __tablename__ = "folder_checkpoints"
@@ -125,6 +138,10 @@ class FolderCheckpoint(Base):
     last_uid: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
     highestmodseq: Mapped[int | None] = mapped_column(sa.BigInteger)
     recognise_until: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
+    history_uid: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
+    history_top: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
+    history_left: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
+    history_since: Mapped[date | None]
 
 
 class LedgerState(StrEnum):

@@ -155,6 +155,7 @@ def append(
     at: datetime,
     unread: bool,
     awaits_us: bool | None,
+    history: bool = False,
     folder_id: int | None = None,
 ) -> bool:
     """Take a new message into account: the counter, the time (never back), whose turn it is.
@@ -165,6 +166,7 @@ def append(
     hours behind, and the answer would then seem older than what it answers.
     awaits_us: True when a person should answer, False when we wrote, None when neither (a bounce,
     a vacation notice). An older message that arrives late changes nobody's turn.
+    history: from long before the mailbox was connected: done, whoever wrote last.
     """
     c = Conversation
     newest = sa.or_(c.last_message_at.is_(None), c.last_message_at <= at)
@@ -174,10 +176,18 @@ def append(
         "unread_count": c.unread_count + int(unread),
         "last_message_at": sa.case((newest, at), else_=c.last_message_at),
     }
-    if awaits_us is not None:
-        turn = ConversationStatus.OPEN if awaits_us else ConversationStatus.WAITING
+    turn = _turn(awaits_us, history)
+    if turn is not None:
         values["status"] = sa.case((newest, turn.value), else_=c.status)
     touched = session.execute(
         sa.update(c).where(c.id == conversation_id).values(**values).returning(c.id)
     )
     return touched.one_or_none() is not None
+
+
+def _turn(awaits_us: bool | None, history: bool) -> ConversationStatus | None:
+    if history:
+        return ConversationStatus.CLOSED
+    if awaits_us is None:
+        return None
+    return ConversationStatus.OPEN if awaits_us else ConversationStatus.WAITING

@@ -37,17 +37,16 @@ def record(
     )
 
 
-def known_uids(
-    session: Session, integration_id: int, folder: str, uidvalidity: int, first: int, last: int
-) -> set[int]:
-    """Which UIDs from first to last, both included, are in the ledger already."""
+def known_uids(session: Session, folder: Place, first: int, last: int) -> set[int]:
+    """Which UIDs from first to last, both included, of the folder of this place were met before."""
+    e = LedgerEntry
     return set(
         session.scalars(
-            sa.select(LedgerEntry.uid).where(
-                LedgerEntry.integration_id == integration_id,
-                LedgerEntry.folder == folder,
-                LedgerEntry.uidvalidity == uidvalidity,
-                LedgerEntry.uid.between(first, last),
+            sa.select(e.uid).where(
+                e.integration_id == folder.integration_id,
+                e.folder == folder.folder,
+                e.uidvalidity == folder.uidvalidity,
+                e.uid.between(first, last),
             )
         )
     )

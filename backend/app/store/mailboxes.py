@@ -1,4 +1,4 @@
-"""Mailboxes: who may read them now (the lease), how healthy they are, how far folders are read.
+"""Mailboxes: who may read them now (the lease), and how healthy they are.
 
 Lease times are the database's clock. Every transaction of a worker first renews its lease under
 its token (`hold_lease`): that locks the row until the commit, so nobody can take the mailbox over
@@ -7,7 +7,7 @@ in between, and a worker that woke up late writes nothing.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -16,7 +16,7 @@ from backend.app.db import database_now
 from backend.app.errors import LeaseLost
 from backend.app.mail.message import address_key
 from backend.app.models import FolderCheckpoint, InboxIntegration, MailboxState
-from backend.app.store.records import Checkpoint, Lease, MailboxAccount
+from backend.app.store.records import Lease, MailboxAccount
 from backend.app.store.upsert import insert_unless_there
 
 ACCOUNT_COLUMNS = tuple(
@@ -33,7 +33,13 @@ def add_missing_states(session: Session) -> None:
     )
     for integration_id, company_id in session.execute(missing).all():
         insert_unless_there(
-            session, MailboxState, {"integration_id": integration_id, "company_id": company_id}
+            session,
+            MailboxState,
+            {
+                "integration_id": integration_id,
+                "company_id": company_id,
+                "connected_at": database_now(),
+            },
         )
 
 
@@ -109,13 +115,16 @@ def claim_due(
             state.last_attempt_at,
             state.failures,
             state.error_kind,
+            state.connected_at,
         )
     ).one_or_none()
     if taken is None:
         return None
-    integration, company, token, started_at, failures, error_kind = taken
+    integration, company, token, started_at, failures, error_kind, connected_at = taken
     assert started_at is not None  # noqa: S101 (this very statement set it)
-    return Lease(integration, company, token, seconds, started_at, failures, error_kind)
+    return Lease(
+        integration, company, token, seconds, started_at, failures, error_kind, connected_at
+    )
 
 
 def hold_lease(session: Session, lease: Lease) -> None:
@@ -197,9 +206,31 @@ def load_account(session: Session, integration_id: int) -> MailboxAccount:
 
 
 def load_fresh_at(session: Session, integration_id: int) -> datetime | None:
-    """What had arrived before this instant is in the inbox; None when it was never read whole."""
+    """What had arrived before this instant is in the inbox; None when it was never read whole.
+
+    None too while older mail is still being read: an answer may lie in it.
+    """
+    c = FolderCheckpoint
+    history_left = (
+        sa.select(c.id).where(c.integration_id == integration_id, c.history_uid > 0).exists()
+    )
     return session.scalar(
-        sa.select(MailboxState.fresh_at).where(MailboxState.integration_id == integration_id)
+        sa.select(MailboxState.fresh_at).where(
+            MailboxState.integration_id == integration_id, ~history_left
+        )
+    )
+
+
+def load_history_since(session: Session, integration_id: int) -> date | None:
+    """Mail that arrived before this day (the server's calendar) was left on the server.
+
+    None: nothing was left, however old.
+    """
+    c = FolderCheckpoint
+    return session.scalar(
+        sa.select(sa.func.max(c.history_since)).where(
+            c.integration_id == integration_id, c.history_left > 0
+        )
     )
 
 
@@ -213,65 +244,9 @@ def load_own_addresses(session: Session, company_id: int) -> frozenset[str]:
     return frozenset(address_key(a) for email, aliases in rows for a in (email, *aliases))
 
 
-def load_checkpoints(session: Session, integration_id: int) -> dict[str, Checkpoint]:
-    """By folder name."""
-    rows = session.execute(
-        sa.select(
-            FolderCheckpoint.id,
-            FolderCheckpoint.name,
-            FolderCheckpoint.uidvalidity,
-            FolderCheckpoint.last_uid,
-            FolderCheckpoint.recognise_until,
-        ).where(FolderCheckpoint.integration_id == integration_id)
-    ).all()
-    return {row.name: Checkpoint(*row) for row in rows}
-
-
-def start_checkpoint(
-    session: Session, lease: Lease, name: str, uidvalidity: int, recognise_until: int
-) -> Checkpoint:
-    """Begin a folder that is new, or that the server has renumbered, from its first UID."""
-    hold_lease(session, lease)
-    insert_unless_there(
-        session,
-        FolderCheckpoint,
-        {"integration_id": lease.integration_id, "name": name, "uidvalidity": uidvalidity},
-    )
+def load_connected_at(session: Session, integration_id: int) -> datetime | None:
+    """Since when the mailbox is ours to read; now, for one that no run has met yet."""
     row = session.execute(
-        sa.update(FolderCheckpoint)
-        .where(
-            FolderCheckpoint.integration_id == lease.integration_id,
-            FolderCheckpoint.name == name,
-        )
-        .values(
-            uidvalidity=uidvalidity,
-            last_uid=sa.case(
-                (FolderCheckpoint.uidvalidity == uidvalidity, FolderCheckpoint.last_uid), else_=0
-            ),
-            highestmodseq=None,
-            recognise_until=recognise_until,
-        )
-        .returning(
-            FolderCheckpoint.id,
-            FolderCheckpoint.name,
-            FolderCheckpoint.uidvalidity,
-            FolderCheckpoint.last_uid,
-            FolderCheckpoint.recognise_until,
-        )
-    ).one()
-    return Checkpoint(*row)
-
-
-def advance_checkpoint(session: Session, checkpoint: Checkpoint, uid: int) -> bool:
-    """Move the checkpoint up to uid; False when it was there already."""
-    moved = session.execute(
-        sa.update(FolderCheckpoint)
-        .where(
-            FolderCheckpoint.id == checkpoint.id,
-            FolderCheckpoint.uidvalidity == checkpoint.uidvalidity,
-            FolderCheckpoint.last_uid < uid,
-        )
-        .values(last_uid=uid)
-        .returning(FolderCheckpoint.id)
+        sa.select(MailboxState.connected_at).where(MailboxState.integration_id == integration_id)
     ).one_or_none()
-    return moved is not None
+    return row[0] if row else session.execute(sa.select(database_now())).scalar_one()

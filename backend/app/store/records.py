@@ -11,7 +11,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to read one mailbox until the lease ends. started_at: the database's clock."""
+    """The right to read one mailbox until the lease ends. started_at: the database's clock.
+
+    connected_at: since when the mailbox is ours to read; None for one read whole before that
+    was recorded.
+    """
 
     integration_id: int
     company_id: int
@@ -20,6 +24,7 @@ class Lease:
     started_at: datetime
     failures: int
     error_kind: str | None
+    connected_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,7 @@ class MailboxAccount:
     smtp_username: str | None
     smtp_secret: str | None = field(repr=False)
     is_active: bool
+    history_days: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +63,17 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """How far a folder is read: every UID up to last_uid is in the ledger.
-
-    recognise_until   mail up to this UID may be known from before the server renumbered
-    """
+    """How far a folder is read: see store/checkpoints.py and FolderCheckpoint."""
 
     id: int
     name: str
     uidvalidity: int
     last_uid: int
     recognise_until: int
+    history_uid: int = 0
+    history_top: int = 0
+    history_since: date | None = None
+    history_left: int = 0
 
 
 @dataclass(frozen=True, slots=True)
