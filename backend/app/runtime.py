@@ -52,9 +52,12 @@ class LogFormatter(logging.Formatter):
         return f"{moment.isoformat(timespec='seconds')} {record.levelname} {room} {clean}"
 
 
-def start_logging(*, verbose: bool) -> None:
-    """Send this package's log lines to standard error; `verbose` shows the DEBUG ones too."""
-    handler = logging.StreamHandler(sys.stderr)
+def start_logging(*, verbose: bool, handler: logging.Handler | None = None) -> None:
+    """Send this package's log lines to standard error; `verbose` shows the DEBUG ones too.
+
+    handler: what writes them, where a terminal needs more than a stream.
+    """
+    handler = handler or logging.StreamHandler(sys.stderr)
     handler.setFormatter(LogFormatter())
     logger = logging.getLogger(LOGGER)
     logger.handlers[:] = [handler]
@@ -107,12 +110,13 @@ def run_script(
     durable: bool = True,
     dry_run: bool = False,
     progress: Progress | None = None,
+    log_handler: logging.Handler | None = None,
 ) -> int:
     """Run a job as cron would and return its exit status (sysexits(3)). Never raises Exception.
 
     dry_run leaves no row in cron_runs either.
     """
-    start_logging(verbose=verbose)
+    start_logging(verbose=verbose, handler=log_handler)
     log = logging.getLogger(f"{LOGGER}.{name}")
     try:
         settings = load_settings()

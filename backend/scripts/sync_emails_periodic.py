@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a path, f
 
 from backend.app.inbox.sync import show_due_mailboxes, sync_due_mailboxes
 from backend.app.runtime import run_script
+from backend.scripts.cli.progress import shown_progress
 
 EPILOG = """\
 examples:
@@ -48,13 +49,16 @@ def read_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     arguments = read_arguments(argv)
     job = show_due_mailboxes if arguments.dry_run else sync_due_mailboxes
-    return run_script(
-        "sync",
-        functools.partial(job, company_id=arguments.company, mailbox_id=arguments.mailbox),
-        verbose=arguments.verbose,
-        durable=False,  # mail can be fetched again; its checkpoint is in the same commit
-        dry_run=arguments.dry_run,
-    )
+    with shown_progress() as (progress, handler):
+        return run_script(
+            "sync",
+            functools.partial(job, company_id=arguments.company, mailbox_id=arguments.mailbox),
+            verbose=arguments.verbose,
+            durable=False,  # mail can be fetched again; its checkpoint is in the same commit
+            dry_run=arguments.dry_run,
+            progress=progress,
+            log_handler=handler,
+        )
 
 
 if __name__ == "__main__":

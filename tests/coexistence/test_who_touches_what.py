@@ -44,7 +44,6 @@ BESIDES = """
 # Allowed, and not done by what these runs do: no script needs it, or, for the grants, no mailbox
 # here signs in by OAuth2.
 NOT_DONE = """
-| folder_checkpoints  | -      | read |
 | message_ledger      | -      | read |
 | message_attachments | update | read |
 | followup_history    | -      | read |

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from backend.app import db
+from backend.app.followups.situation import decide_now, load_situation
 from backend.app.inbox import folder
 from backend.app.inbox.plan import (
     Stretch,
@@ -205,6 +206,29 @@ def test_what_a_reminder_must_know_of_the_history(embedded_desk: Desk) -> None:
         lambda s: s.query(FolderCheckpoint).update({FolderCheckpoint.history_uid: 3})
     )
     assert db.read(mailboxes.load_fresh_at, second) is None
+
+
+def test_a_reminder_is_held_when_its_answer_may_lie_beyond_the_horizon(
+    embedded_desk: Desk,
+) -> None:
+    desk, installation = embedded_desk, embedded_desk.installation
+    receive(desk, "the answer", 45)
+    installation.set(InboxIntegration, desk.mailbox, smtp_host="smtp.test")
+    client = installation.add_client(desk.company, "jean@client.test")
+    old = installation.add_followup(desk.company, client, created_at=ago(days=60))
+    recent = installation.add_followup(desk.company, client, created_at=ago(days=2))
+    desk.sync()
+
+    def reason(followup: int) -> str:
+        now = datetime.now(UTC)
+        decision = db.read(lambda s: decide_now(s, load_situation(s, followup), now))
+        return decision.reason
+
+    assert reason(old) == "history_not_read"
+    assert reason(recent) != "history_not_read"
+    installation.set(InboxIntegration, desk.mailbox, history_days=90)
+    desk.sync()
+    assert reason(old) == "answered"
 
 
 def test_progress_is_told_as_history_comes(embedded_desk: Desk) -> None:

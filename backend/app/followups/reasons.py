@@ -52,6 +52,10 @@ class ReasonCode(StrEnum):
     ALREADY_SENT = "already_sent", "the outbox says that this step went out already"
     RETRY_LATER = "retry_later", "the mail server put it off; another try follows"
     MAIL_IN_QUARANTINE = "mail_in_quarantine", "a mail from this client could not be read yet"
+    HISTORY_NOT_READ = (
+        "history_not_read",
+        "an answer may lie in mail older than what was read; manage.py mailbox set --history-days",
+    )
     SETTINGS_INVALID = "settings_invalid", "the company's settings are wrong"
     INTERNAL_ERROR = "internal_error", "an internal error, see the log; another look follows"
     NOT_DUE = "not_due", "the next step is not due yet"

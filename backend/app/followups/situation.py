@@ -95,7 +95,6 @@ def _rules(company: CompanyProfile) -> FollowupRules:
 def _answered_at(session: Session, followup: DueFollowup) -> datetime | None:
     if followup.client_key is None:
         return None
-    since = (followup.last_step_at or followup.created_at) - CLOCK_TOLERANCE
     # Who made the follow-up could read what was in the inbox by then: that is what it is about.
     stored_since = None if followup.last_step_at else followup.created_at - WHOLE_SECONDS
     return messages.find_answer(
@@ -103,7 +102,7 @@ def _answered_at(session: Session, followup: DueFollowup) -> datetime | None:
         followup.company_id,
         followup.client_key,
         followup.conversation_id,
-        since,
+        _answers_since(followup),
         stored_since,
     )
 
@@ -119,6 +118,19 @@ def _bounces(session: Session, followup: DueFollowup, now: datetime) -> Bounces:
         return Bounces()
     since = now - SOFT_BOUNCES_COUNT_FOR
     return traffic.load_bounces(session, followup.client_id, followup.client_email, since)
+
+
+def _answers_since(followup: DueFollowup) -> datetime:
+    return (followup.last_step_at or followup.created_at) - CLOCK_TOLERANCE
+
+
+def _may_lie_in_history(session: Session, situation: Situation) -> bool:
+    """Whether the reply mailbox has mail that could be an answer and was left on the server."""
+    if situation.mailbox_id is None:
+        return False
+    horizon = mailboxes.load_history_since(session, situation.mailbox_id)
+    # The horizon is a day of the server's calendar, in whatever time zone.
+    return horizon is not None and _answers_since(situation.followup).date() <= horizon
 
 
 def decide_now(session: Session, situation: Situation, now: datetime) -> Decision:
@@ -137,6 +149,8 @@ def decide_now(session: Session, situation: Situation, now: datetime) -> Decisio
         return Wait(now + QUARANTINE_RETRY, ReasonCode.MAIL_IN_QUARANTINE)
     if decision.skipped and outbox.has_open_step(session, followup.id, decision.skipped):
         return Wait(now + UNCERTAIN_RETRY, ReasonCode.UNCERTAIN)
+    if _may_lie_in_history(session, situation):
+        return Hold(ReasonCode.HISTORY_NOT_READ)
     earlier = outbox.find_step(session, followup.id, decision.step)
     return (earlier and _blocked_by(earlier, now)) or decision
 

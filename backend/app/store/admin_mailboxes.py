@@ -110,6 +110,14 @@ def set_active(session: Session, mailbox_id: int, *, active: bool) -> None:
     add_missing_states(session)
 
 
+def set_history_days(session: Session, mailbox_id: int, days: int) -> None:
+    session.execute(
+        sa.update(InboxIntegration)
+        .where(InboxIntegration.id == mailbox_id)
+        .values(history_days=days)
+    )
+
+
 def set_secret(session: Session, mailbox_id: int, secret: str, smtp_secret: str | None) -> None:
     """Replace the password or the OAuth2 grant, and let the next run try at once.
 

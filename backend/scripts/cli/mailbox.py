@@ -30,6 +30,12 @@ smtp_password = click.option(
     is_flag=True,
     help="SMTP has a password of its own: asked next, or the second line of standard input.",
 )
+history_days = click.option(
+    "--history-days",
+    type=click.IntRange(1, 36_500),
+    metavar="N",
+    help="How many days of older mail to bring.  [default: SYNC_HISTORY_DAYS]",
+)
 
 
 @click.group(epilog=examples("mailbox list", "mailbox check 1"))
@@ -64,6 +70,7 @@ def command() -> None:
     help="[default: tls; starttls with --oauth microsoft]",
 )
 @click.option("--smtp-username", help="'' for no sign-in.  [default: IMAP's]")
+@history_days
 @smtp_password
 @password_stdin
 @click.option("--oauth", type=click.Choice(PROVIDERS), help="Sign in by OAuth2 instead.")
@@ -168,11 +175,19 @@ def list_(company_id: int | None, as_json: bool) -> None:
     )
 
 
-@command.command("set", epilog=examples("mailbox set 1 --inactive", "mailbox set 1 --ask-password"))
+@command.command(
+    "set",
+    epilog=examples(
+        "mailbox set 1 --inactive",
+        "mailbox set 1 --ask-password",
+        "mailbox set 1 --history-days 365",
+    ),
+)
 @id_argument("mailbox_id")
 @company_option()
 @click.option("--active/--inactive", default=None, help="Read it from now on, or no longer.")
 @click.option("--ask-password", is_flag=True, help="Ask for a new password.")
+@history_days
 @password_stdin
 @smtp_password
 @no_check
@@ -180,18 +195,19 @@ def set_(
     mailbox_id: int,
     company_id: int | None,
     active: bool | None,
+    history_days: int | None,
     ask_password: bool,
     password_stdin: bool,
     own_smtp_password: bool,
     no_check: bool,
 ) -> None:
-    """Switch a mailbox on or off, or give it a new password (tried before it is stored)."""
+    """Switch a mailbox on or off, bring older mail, or store a new password (tried before)."""
     from backend.app import db
     from backend.app.store import admin_mailboxes
     from backend.scripts.cli.installation import opened
 
     new_password = ask_password or password_stdin
-    if active is None and not new_password:
+    if active is None and history_days is None and not new_password:
         raise click.UsageError("nothing to set; give --active, --inactive or --password-stdin")
     with opened() as installation:
         db.read(admin_mailboxes.load_mailbox_row, company_id, mailbox_id)
@@ -201,6 +217,9 @@ def set_(
         if active is not None:
             db.write(admin_mailboxes.set_active, mailbox_id, active=active)
             say(f"mailbox {mailbox_id} is {'active' if active else 'inactive'}")
+        if history_days is not None:
+            db.write(admin_mailboxes.set_history_days, mailbox_id, history_days)
+            say(f"mailbox {mailbox_id}: the next visits bring {history_days} days of older mail")
 
 
 def _set_password(

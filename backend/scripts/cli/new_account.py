@@ -72,4 +72,5 @@ def account_from(
         smtp_username=options["smtp_username"],
         smtp_secret=smtp_secret,
         is_active=True,
+        history_days=options["history_days"],
     )
