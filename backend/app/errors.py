@@ -88,6 +88,12 @@ class ServerFault(MailboxError):
     kind = "server"
 
 
+class Renumbering(MailboxError):
+    """The server gives a folder other numbers at each visit: all is read, and it is tiring."""
+
+    kind = "renumbering"
+
+
 class FolderGone(MailboxError):
     """A folder that was listed cannot be opened any more."""
 

@@ -7,14 +7,15 @@ not get to is read by the next one: the checkpoint says from where, the ledger w
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from backend.app import db
-from backend.app.errors import FolderGone
+from backend.app.errors import FolderGone, Renumbering
 from backend.app.inbox.plan import (
     FetchPlan,
     goes_further_back,
+    is_restless,
     plan_fetch,
     plan_stretches,
     windows,
@@ -47,7 +48,7 @@ class FolderVisit:
         first, last = self.checkpoint.last_uid + 1, self.status.uidnext - 1
         if last < first:
             return True
-        reader = self._open(moves=True)
+        reader = self.open(moves=True)
         log.debug("%s uids=%d:%d new mail", self._name, first, last)
         # After a renumbering, what was there before it and is older than the horizon stays there.
         top = min(self.checkpoint.history_top, last)
@@ -63,17 +64,29 @@ class FolderVisit:
         checkpoint = self._down_to_horizon()
         if checkpoint.history_uid == 0:
             return True
-        reader = self._open(moves=False)
+        reader = self.open(moves=False)
         return all(
             self._read_window_down(reader, low, high)
             for low, high in windows_down(checkpoint.history_uid, WINDOW_UIDS)
         )
 
+    def require_lasting_numbers(self) -> None:
+        """Raises Renumbering when the server gives other numbers at visit after visit.
+
+        All was read; but to recognise a whole folder each minute is too much for everybody.
+        """
+        if is_restless(self.checkpoint):
+            raise Renumbering(
+                f"the server renumbered the folder {self.folder.name} at each of the last "
+                f"{self.checkpoint.renumberings} visits (UIDVALIDITY): it is visited less often"
+            )
+
     @property
     def _name(self) -> str:
         return f"integration={self.visit.lease.integration_id} folder={self.folder.role}"
 
-    def _open(self, *, moves: bool) -> FolderReader:
+    def open(self, *, moves: bool) -> FolderReader:
+        """Raises FolderGone when the server renumbered it since STATUS."""
         if self.connection.examine(self.folder.name) != self.status.uidvalidity:
             raise FolderGone("the server renumbered a folder just now")
         return FolderReader(
@@ -128,10 +141,12 @@ def meet_folder(
     """Ask STATUS, and begin the folder when it is new or was renumbered. Raises FolderGone."""
     status = connection.status(folder.name)
     plan = plan_fetch(known, status)
-    checkpoint = known if known is not None and not plan.restart else None
-    return FolderVisit(
-        visit, connection, folder, status, checkpoint or _begin(visit, folder, status, plan)
-    )
+    if known is None or plan.restart:
+        known = _begin(visit, folder, status, plan)
+    elif known.renumberings:
+        db.write(checkpoints.keeps_its_numbers, visit.lease, known)
+        known = replace(known, renumberings=0)
+    return FolderVisit(visit, connection, folder, status, known)
 
 
 def _begin(visit: Visit, folder: ServerFolder, status: FolderStatus, plan: FetchPlan) -> Checkpoint:

@@ -22,6 +22,7 @@ from backend.app.store.records import Checkpoint
 
 # What came so shortly before the mailbox was connected may still have to be answered.
 STILL_NEW = timedelta(days=1)
+RENUMBERINGS_IN_A_ROW = 3  # so many visits with another UIDVALIDITY each: no healthy server
 EARLIEST_HORIZON = date(1970, 1, 2)
 
 
@@ -61,6 +62,11 @@ def history_before(connected_at: datetime | None) -> datetime | None:
 def goes_further_back(wanted: date | None, read: date | None) -> bool:
     """Whether the horizon that is wanted lies before the one that was read to. None: no horizon."""
     return read is not None and (wanted is None or wanted < read)
+
+
+def is_restless(checkpoint: Checkpoint) -> bool:
+    """Whether the server gives the folder other numbers at visit after visit."""
+    return checkpoint.renumberings >= RENUMBERINGS_IN_A_ROW
 
 
 def plan_fetch(checkpoint: Checkpoint | None, server: FolderStatus) -> FetchPlan:

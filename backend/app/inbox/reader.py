@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from backend.app import db
 from backend.app.errors import NetworkFault, ServerFault
 from backend.app.inbox.ingest import held_arrival
-from backend.app.inbox.plan import plan_batches
+from backend.app.inbox.plan import is_restless, plan_batches
 from backend.app.inbox.visit import (
     Kept,
     Visit,
@@ -100,7 +100,8 @@ class FolderReader:
         met = Counter(fingerprints.values())
         known = {f: m for f, m in found.items() if met[f] == 1 and m not in held}
         duplicates = {uid: known[f] for uid, f in sorted(fingerprints.items()) if f in known}
-        if duplicates:
+        # Renumbered again and again, the same mails would fill the ledger; it has them already.
+        if duplicates and not is_restless(self.checkpoint):
             places = {self._place(uid): message_id for uid, message_id in duplicates.items()}
             db.write(record_duplicates, lease, places)
             self.visit.report.add("duplicate", len(duplicates))

@@ -24,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from backend.app import db
 from backend.app.endpoints import imap_endpoint
 from backend.app.errors import CredentialsUnreadable, FolderGone, LeaseLost, MailboxError
+from backend.app.inbox.audit import audit_is_due, audit_mailbox
 from backend.app.inbox.backoff import backoff_seconds
 from backend.app.inbox.bodies import ask_for_bodies
 from backend.app.inbox.folder import WINDOW_UIDS, FolderVisit, meet_folder
@@ -121,6 +122,10 @@ def _sync_mailbox(visit: Visit) -> bool:
         done = [_unless_gone(visit, each, each.read_new) for each in met]
         done += [_unless_gone(visit, each, each.read_history) for each in met]
         ask_for_bodies(visit, connection)
+        if all(done) and audit_is_due(lease) and not visit.budget.over:
+            audit_mailbox(visit, met)
+        for each in met:
+            each.require_lasting_numbers()
     return all(done)
 
 

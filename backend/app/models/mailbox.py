@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.app.models.base import Base, one_of, same_company
-from backend.app.models.types import BigId, Json, created, instant, optional_instant
+from backend.app.models.types import BigId, Document, Json, created, instant, optional_instant
 
 
 class Security(StrEnum):
@@ -66,6 +66,7 @@ class MailboxState(Base):
     next_sync_at     not before this instant: the back-off after an error
     lease_token      grows by one with each claim; a worker whose token is older must write nothing
     connected_at     since when it is ours to read: what arrived long before is history
+    audit            what the last audit counted (inbox/audit.py), at audited_at
     """
 
     __tablename__ = "mailbox_states"
@@ -86,6 +87,8 @@ class MailboxState(Base):
     error: Mapped[str | None] = mapped_column(sa.String(500))
     error_since: Mapped[optional_instant]
     connected_at: Mapped[optional_instant]
+    audited_at: Mapped[optional_instant]
+    audit: Mapped[Document | None] = mapped_column(Json)
 
 
 class OAuthGrant(Base):
@@ -126,6 +129,9 @@ class FolderCheckpoint(Base):
     history_since     the horizon: what arrived on an earlier day stays on the server, unread by
                       us; NULL for no horizon
     history_left      how many mails that were
+    highestmodseq     the whole folder was audited in this state, and nothing was missing
+    audit_uid         from where on downwards the next audit looks at older mail; 0: the top
+    renumberings      how many visits in a row found another UIDVALIDITY
     """
 
     __tablename__ = "folder_checkpoints"
@@ -142,6 +148,8 @@ class FolderCheckpoint(Base):
     history_top: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
     history_left: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
     history_since: Mapped[date | None]
+    audit_uid: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
+    renumberings: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
 
 
 class LedgerState(StrEnum):

@@ -76,6 +76,8 @@ class UncertainStep:
 class Status:
     """at: the database's clock. ledger, followups, outbox: counts by state, every state named.
 
+    left: mails older than the horizon of the first sync, which stay on the servers.
+
     company_id None: all companies. Runs are the installation's, whatever the company.
     """
 
@@ -84,6 +86,7 @@ class Status:
     mailboxes: list[MailboxStatus]
     runs: list[RunStatus]
     ledger: dict[str, int]
+    left: int
     quarantine: int
     followups: dict[str, int]
     held: list[HeldReason]
@@ -111,6 +114,7 @@ def load_status(
             for run in admin_totals.latest_runs(session, script, SHOWN_RUNS)
         ],
         ledger=_by_state(LedgerState, admin_totals.count_ledger(session, company_id)),
+        left=admin_totals.count_left(session, company_id),
         quarantine=admin_totals.count_quarantine(session, company_id),
         followups=_followups_by_state(by_reason),
         held=held_reasons(by_reason),

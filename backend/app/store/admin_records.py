@@ -35,6 +35,8 @@ class ClientRow:
 class MailboxRow:
     """A mailbox and its health; never a secret. See MailboxState for the instants.
 
+    audit: what the last audit counted, see inbox/audit.py.
+
     fresh_at and the rest are None (failures 0) for one that no run has met yet.
     """
 
@@ -64,6 +66,9 @@ class MailboxRow:
     error_kind: str | None
     error: str | None
     error_since: datetime | None
+    history_days: int | None = None
+    audited_at: datetime | None = None
+    audit: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from backend.app.models import (
     CronRun,
+    FolderCheckpoint,
     Followup,
     InboxIntegration,
     LedgerEntry,
@@ -37,6 +38,16 @@ def count_ledger(session: Session, company_id: int | None) -> dict[str, int]:
             InboxIntegration, InboxIntegration.id == LedgerEntry.integration_id
         ).where(InboxIntegration.company_id == company_id)
     return dict(session.execute(query).all())
+
+
+def count_left(session: Session, company_id: int | None) -> int:
+    """How many mails are older than the horizon, and were left on the servers."""
+    query = sa.select(sa.func.coalesce(sa.func.sum(FolderCheckpoint.history_left), 0))
+    if company_id is not None:
+        query = query.join(
+            InboxIntegration, InboxIntegration.id == FolderCheckpoint.integration_id
+        ).where(InboxIntegration.company_id == company_id)
+    return int(session.execute(query).scalar_one())
 
 
 def count_quarantine(session: Session, company_id: int | None) -> int:

@@ -65,10 +65,30 @@ def start_checkpoint(
             history_top=top,
             history_since=since,
             history_left=0,
+            audit_uid=0,
+            renumberings=sa.case((c.uidvalidity == uidvalidity, 0), else_=c.renumberings + 1),
         )
         .returning(*COLUMNS)
     ).one()
     return Checkpoint(*row)
+
+
+def keeps_its_numbers(session: Session, lease: Lease, checkpoint: Checkpoint) -> None:
+    """The folder has the UIDVALIDITY that it had at the last visit."""
+    hold_lease(session, lease)
+    session.execute(sa.update(FolderCheckpoint).where(*_same(checkpoint)).values(renumberings=0))
+
+
+def record_audit(
+    session: Session, lease: Lease, checkpoint: Checkpoint, next_uid: int, modseq: int | None
+) -> None:
+    """Where the next audit goes on below, and the state in which all was found to be here."""
+    hold_lease(session, lease)
+    session.execute(
+        sa.update(FolderCheckpoint)
+        .where(*_same(checkpoint))
+        .values(audit_uid=next_uid, highestmodseq=modseq)
+    )
 
 
 def advance_checkpoint(session: Session, checkpoint: Checkpoint, uid: int) -> bool:

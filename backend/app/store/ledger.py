@@ -25,31 +25,42 @@ def record(
     message_id: int | None = None,
     reason: str | None = None,
 ) -> None:
-    insert_unless_there(
-        session,
-        LedgerEntry,
-        {
-            **place.values(),
-            "state": state.value,
-            "message_id": message_id,
-            "reason": reason and reason[:200],
-        },
-    )
+    values = {
+        "state": state.value,
+        "message_id": message_id,
+        "reason": reason and reason[:200],
+    }
+    if insert_unless_there(session, LedgerEntry, {**place.values(), **values}) is None:
+        # It was gone from the server, and is there again.
+        session.execute(
+            sa.update(LedgerEntry)
+            .where(*_at(place), LedgerEntry.state == LedgerState.IGNORED.value)
+            .values(**values)
+        )
+
+
+def _at(place: Place) -> list[sa.ColumnElement[bool]]:
+    return [getattr(LedgerEntry, name) == value for name, value in place.values().items()]
+
+
+def states(session: Session, folder: Place, first: int, last: int) -> dict[int, LedgerState]:
+    """What became of the UIDs from first to last, both included, of the folder of this place."""
+    e = LedgerEntry
+    rows = session.execute(
+        sa.select(e.uid, e.state).where(
+            e.integration_id == folder.integration_id,
+            e.folder == folder.folder,
+            e.uidvalidity == folder.uidvalidity,
+            e.uid.between(first, last),
+        )
+    ).all()
+    return {uid: LedgerState(state) for uid, state in rows}
 
 
 def known_uids(session: Session, folder: Place, first: int, last: int) -> set[int]:
-    """Which UIDs from first to last, both included, of the folder of this place were met before."""
-    e = LedgerEntry
-    return set(
-        session.scalars(
-            sa.select(e.uid).where(
-                e.integration_id == folder.integration_id,
-                e.folder == folder.folder,
-                e.uidvalidity == folder.uidvalidity,
-                e.uid.between(first, last),
-            )
-        )
-    )
+    """Which of these UIDs are here; one that was gone from the server is not."""
+    found = states(session, folder, first, last)
+    return {uid for uid, state in found.items() if state is not LedgerState.IGNORED}
 
 
 def holds(session: Session, place: Place, message_id: int) -> bool:
@@ -163,7 +174,7 @@ def leave_quarantine(
     session.execute(sa.delete(QuarantinedMail).where(QuarantinedMail.id == quarantined.id))
     session.execute(
         sa.update(LedgerEntry)
-        .where(*(getattr(LedgerEntry, k) == v for k, v in quarantined.place.values().items()))
+        .where(*_at(quarantined.place))
         .values(state=state.value, message_id=message_id, reason="after quarantine")
     )
 

@@ -7,6 +7,7 @@ in between, and a worker that woke up late writes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime
 
 import sqlalchemy as sa
@@ -116,15 +117,14 @@ def claim_due(
             state.failures,
             state.error_kind,
             state.connected_at,
+            state.audited_at,
         )
     ).one_or_none()
     if taken is None:
         return None
-    integration, company, token, started_at, failures, error_kind, connected_at = taken
+    integration, company, token, started_at, *health = taken
     assert started_at is not None  # noqa: S101 (this very statement set it)
-    return Lease(
-        integration, company, token, seconds, started_at, failures, error_kind, connected_at
-    )
+    return Lease(integration, company, token, seconds, started_at, *health)
 
 
 def hold_lease(session: Session, lease: Lease) -> None:
@@ -184,6 +184,15 @@ def release_after_failure(
             error=error[:500],
             error_since=sa.func.coalesce(MailboxState.error_since, database_now()),
         )
+    )
+
+
+def record_audit(session: Session, lease: Lease, counts: Mapping[str, int]) -> None:
+    hold_lease(session, lease)
+    session.execute(
+        sa.update(MailboxState)
+        .where(MailboxState.integration_id == lease.integration_id)
+        .values(audited_at=database_now(), audit=dict(counts))
     )
 
 

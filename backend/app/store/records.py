@@ -25,6 +25,7 @@ class Lease:
     failures: int
     error_kind: str | None
     connected_at: datetime | None = None
+    audited_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,9 @@ class Checkpoint:
     history_top: int = 0
     history_since: date | None = None
     history_left: int = 0
+    highestmodseq: int | None = None
+    audit_uid: int = 0
+    renumberings: int = 0
 
 
 @dataclass(frozen=True, slots=True)

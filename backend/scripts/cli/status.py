@@ -15,6 +15,7 @@ from backend.scripts.cli.terminal import age, clean, local_time, say, show_json,
 
 if TYPE_CHECKING:
     from backend.app.operate.status import MailboxStatus, RunStatus, Status
+    from backend.app.store.admin_records import MailboxRow
 
 
 @click.command(epilog=examples("status", "status --company 1 --json"))
@@ -63,6 +64,8 @@ def say_status(found: Status) -> None:
     _heading("Mails met")
     total = sum(found.ledger.values())
     say(f"  {total} = {_counts(found.ledger, ' + ', every=True)}")
+    if found.left:
+        say(f"  {found.left} older ones stay on the servers; see: manage.py mailbox set --help")
     if found.quarantine:
         say(f"  {found.quarantine} in quarantine now; see: manage.py quarantine list")
     _heading("Follow-ups")
@@ -91,7 +94,7 @@ def _say_mailboxes(mailboxes: list[MailboxStatus], now: datetime) -> None:
         say("  none yet; see: manage.py mailbox add --help")
         return
     show_table(
-        ("ID", "ADDRESS", "STATE", "LAG", "LAST SUCCESS", "LEASE"),
+        ("ID", "ADDRESS", "STATE", "LAG", "LAST SUCCESS", "LAST AUDIT", "LEASE"),
         [
             (
                 each.mailbox.id,
@@ -99,6 +102,7 @@ def _say_mailboxes(mailboxes: list[MailboxStatus], now: datetime) -> None:
                 each.health,
                 age(each.lag_seconds),
                 since(each.mailbox.last_success_at, now),
+                _audit(each.mailbox, now),
                 each.mailbox.lease_owner or "-",
             )
             for each in mailboxes
@@ -115,6 +119,12 @@ def _say_mailboxes(mailboxes: list[MailboxStatus], now: datetime) -> None:
                 ),
                 fg="red",
             )
+
+
+def _audit(row: MailboxRow, now: datetime) -> str:
+    if row.audit is None:
+        return "-"
+    return f"{row.audit.get('missing', 0)} missing, {since(row.audited_at, now)}"
 
 
 def _say_run(status: RunStatus, now: datetime) -> None:
