@@ -9,7 +9,7 @@ INSTANT = sa.DateTime(timezone=True)
 NOW = sa.text("(CURRENT_TIMESTAMP)")
 
 revision = "0010"
-down_revision = "0003"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 

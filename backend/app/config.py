@@ -47,6 +47,10 @@ class Settings:
     sync_batch_bytes: int = 4 * 1024 * 1024
     sync_lease_seconds: int = 300
     sync_history_days: int = 30
+    sync_workers: int = 4
+    sync_slice_bytes: int = 50_000_000
+    sync_daily_bytes: int = 2_000_000_000
+    imap_connections_per_host: int = 10
     imap_timeout_seconds: int = 30
     smtp_timeout_seconds: int = 60
     send_limit: int = 200
@@ -78,6 +82,10 @@ def load_settings(
         sync_slice_messages=_positive(values, "SYNC_SLICE_MESSAGES", 500),
         sync_batch_bytes=_positive(values, "SYNC_BATCH_BYTES", 4 * 1024 * 1024),
         sync_lease_seconds=_positive(values, "SYNC_LEASE_SECONDS", 300),
+        sync_workers=_positive(values, "SYNC_WORKERS", 4),
+        sync_slice_bytes=_positive(values, "SYNC_SLICE_BYTES", 50_000_000),
+        sync_daily_bytes=_positive(values, "SYNC_DAILY_BYTES", 2_000_000_000),
+        imap_connections_per_host=_positive(values, "IMAP_CONNECTIONS_PER_HOST", 10),
         sync_history_days=_positive(values, "SYNC_HISTORY_DAYS", 30),
         imap_timeout_seconds=_positive(values, "IMAP_TIMEOUT_SECONDS", 30),
         smtp_timeout_seconds=_positive(values, "SMTP_TIMEOUT_SECONDS", 60),

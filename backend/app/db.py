@@ -82,6 +82,7 @@ def _sqlite_engine(url: URL, durable: bool) -> Engine:
     engine = sa.create_engine(
         url,
         connect_args={"timeout": SQLITE_BUSY_SECONDS},
+        **_no_limit(url),
         hide_parameters=True,  # they hold mails, and an error's text goes into the log
     )
 
@@ -103,11 +104,18 @@ def _sqlite_engine(url: URL, durable: bool) -> Engine:
     return engine
 
 
+def _no_limit(url: URL) -> dict[str, int]:
+    """Every thread may have its connection: how many threads there are is SYNC_WORKERS."""
+    in_memory = url.drivername == "sqlite" and url.database in (None, "", ":memory:")
+    return {} if in_memory else {"max_overflow": -1}
+
+
 def _postgresql_engine(url: URL, durable: bool) -> Engine:
     engine = sa.create_engine(
         url,
         isolation_level="READ COMMITTED",
         connect_args={"connect_timeout": 10},
+        **_no_limit(url),
         hide_parameters=True,
     )
     if not durable:

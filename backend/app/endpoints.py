@@ -26,6 +26,7 @@ def imap_endpoint(
         password="" if by_token else vault.decrypt(account.secret),
         tokens=(tokens or StoredTokens(account.id, settings, vault)) if by_token else None,
         timeout=settings.imap_timeout_seconds,
+        longest=settings.sync_lease_seconds,
         ca_file=settings.tls_ca_file,
         allow_plaintext_hosts=settings.allow_plaintext_hosts,
     )

@@ -88,6 +88,12 @@ class ServerFault(MailboxError):
     kind = "server"
 
 
+class DayUsedUp(MailboxError):
+    """So many bytes were fetched from the mailbox today that the rest waits for tomorrow."""
+
+    kind = "allowance"
+
+
 class Renumbering(MailboxError):
     """The server gives a folder other numbers at each visit: all is read, and it is tiring."""
 

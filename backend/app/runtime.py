@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -67,13 +68,18 @@ def start_logging(*, verbose: bool, handler: logging.Handler | None = None) -> N
 
 @dataclass(slots=True)
 class Report:
-    """What a run did: counts for the summary line, and whether any item failed."""
+    """What a run did: counts for the summary line, and whether any item failed.
+
+    Several workers of a run add to it at once.
+    """
 
     counts: dict[str, int] = field(default_factory=dict)
     failed: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def add(self, name: str, number: int = 1) -> None:
-        self.counts[name] = self.counts.get(name, 0) + number
+        with self._lock:
+            self.counts[name] = self.counts.get(name, 0) + number
 
     def fail(self, name: str) -> None:
         self.add(name)

@@ -65,7 +65,10 @@ class FolderReader:
         settings = self.visit.run.settings
         most = 1 if self._in_trouble else min(BATCH_MAILS, settings.sync_slice_messages)
         for batch in plan_batches(sizes, settings.sync_batch_bytes, most):
-            if not self.visit.may_go_on() or not self._read_batch(batch):
+            if not self.visit.may_go_on():
+                return False
+            self.visit.spend(sum(sizes[uid] for uid in batch))
+            if not self._read_batch(batch):
                 return False
         return True
 

@@ -30,6 +30,7 @@ from backend.app.inbox.bodies import ask_for_bodies
 from backend.app.inbox.folder import WINDOW_UIDS, FolderVisit, meet_folder
 from backend.app.inbox.plan import history_since, plan_fetch, windows
 from backend.app.inbox.visit import Budget, Visit, describe
+from backend.app.inbox.workers import run_workers
 from backend.app.mail.charsets import clean_line
 from backend.app.mail.folder import Role, ServerFolder
 from backend.app.mail.imap import MailboxConnection, open_mailbox
@@ -47,20 +48,42 @@ def sync_due_mailboxes(
     deadline = time.monotonic() + run.settings.sync_budget_seconds
     db.write(mailboxes.add_missing_states)
     since = db.read(db.load_now)
-    while not run.stopping() and time.monotonic() < deadline:
-        lease = db.write(
-            mailboxes.claim_due,
-            run.owner,
-            run.settings.sync_lease_seconds,
-            since,
-            company_id,
-            mailbox_id,
-        )
-        if lease is None:
-            return
-        report.add("mailboxes")
-        budget = Budget(run, since, deadline, run.settings.sync_slice_messages)
-        visit_mailbox(Visit(run, report, lease, budget))
+
+    def work(shared: Run) -> None:
+        while _visit_next(shared, report, deadline, since, company_id, mailbox_id):
+            pass
+
+    waiting = db.read(mailboxes.count_due, since, company_id, mailbox_id)
+    run_workers(run, min(run.settings.sync_workers, waiting), work)
+
+
+def _visit_next(
+    run: Run,
+    report: Report,
+    deadline: float,
+    since: datetime,
+    company_id: int | None,
+    mailbox_id: int | None,
+) -> bool:
+    """False when the time is up, or no mailbox is due that nobody else reads."""
+    settings = run.settings
+    if run.stopping() or time.monotonic() >= deadline:
+        return False
+    lease = db.write(
+        mailboxes.claim_due,
+        run.owner,
+        settings.sync_lease_seconds,
+        since,
+        company_id,
+        mailbox_id,
+        settings.imap_connections_per_host,
+    )
+    if lease is None:
+        return False
+    report.add("mailboxes")
+    budget = Budget(run, since, deadline, settings.sync_slice_messages, settings.sync_slice_bytes)
+    visit_mailbox(Visit(run, report, lease, budget))
+    return True
 
 
 def visit_mailbox(visit: Visit) -> None:

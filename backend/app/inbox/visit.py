@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from backend.app import db
-from backend.app.errors import LeaseLost, SettingsInvalid, StorageFault
+from backend.app.errors import DayUsedUp, LeaseLost, SettingsInvalid, StorageFault
 from backend.app.inbox.filing import drawer_names
 from backend.app.inbox.ingest import Ingested, Intake, PreparedMail, ingest, prepare
 from backend.app.inbox.plan import history_before
@@ -30,7 +30,7 @@ RETRIES_A_VISIT = 20  # of quarantined mails
 
 @dataclass(slots=True)
 class Budget:
-    """What is left of a visit (mails) and of the run (time).
+    """What is left of a visit (mails, bytes) and of the run (time).
 
     since: when the run began, by the database's clock. deadline: by the monotonic clock.
     """
@@ -39,6 +39,16 @@ class Budget:
     since: datetime
     deadline: float
     mails: int
+    bytes: int
+
+    @property
+    def used_up(self) -> bool:
+        """The slice of this mailbox: others who wait have their turn now."""
+        return self.mails <= 0 or self.bytes <= 0
+
+    def renew(self) -> None:
+        self.mails = self.run.settings.sync_slice_messages
+        self.bytes = self.run.settings.sync_slice_bytes
 
     @property
     def over(self) -> bool:
@@ -92,12 +102,23 @@ class Visit:
         """Whether another batch may be read: there is time, and nobody waits behind a slice."""
         if self.budget.over:
             return False
-        if self.budget.mails > 0:
+        if not self.budget.used_up:
             return True
         if db.read(mailboxes.count_due, self.budget.since, None, None):
             return False
-        self.budget.mails = self.run.settings.sync_slice_messages
+        self.budget.renew()
         return True
+
+    def spend(self, size: int) -> None:
+        """So many bytes are about to be fetched. Raises DayUsedUp, LeaseLost."""
+        self.budget.bytes -= size
+        allowance = self.run.settings.sync_daily_bytes
+        day = self.run.now().date()
+        if not db.write(mailboxes.spend_bytes, self.lease, size, day, allowance):
+            raise DayUsedUp(
+                f"today's {allowance} bytes of this mailbox (SYNC_DAILY_BYTES) are fetched; "
+                "the rest follows tomorrow"
+            )
 
     def take_in(
         self,

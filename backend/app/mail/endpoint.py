@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 import ssl
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +32,8 @@ class Endpoint:
 
     ca_file is trusted besides the system's authorities. The time-out, in seconds, holds for the
     connection and for each read. tokens: sign in by OAuth2 with these, not with the password.
+    longest: how many seconds one answer may take in all, since a server that drips a byte now and
+    then never runs into the time-out.
     """
 
     host: str
@@ -38,11 +43,38 @@ class Endpoint:
     password: str = field(repr=False)
     tokens: TokenSource | None = field(default=None, repr=False)
     timeout: int = 30
+    longest: int = 300
     ca_file: Path | None = None
     allow_plaintext_hosts: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+
+@contextlib.contextmanager
+def cut_off(endpoint: Endpoint, connection: socket.socket) -> Iterator[None]:
+    """Break the connection off after endpoint.longest seconds. Raises NetworkFault then."""
+    over = threading.Event()
+
+    def break_off() -> None:
+        over.set()
+        with contextlib.suppress(OSError):
+            # Not the TLS socket's own method, which is not made for another thread's use.
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+    timer = threading.Timer(endpoint.longest, break_off)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except Exception as error:
+        if not over.is_set():
+            raise
+        raise NetworkFault(
+            f"timeout: {endpoint} had not finished its answer after {endpoint.longest} s"
+        ) from error
+    finally:
+        timer.cancel()
 
 
 def tls_context(endpoint: Endpoint) -> ssl.SSLContext:

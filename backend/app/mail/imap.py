@@ -30,6 +30,7 @@ from backend.app.errors import (
 )
 from backend.app.mail.endpoint import (
     Endpoint,
+    cut_off,
     network_fault,
     require_protection,
     tls_context,
@@ -71,9 +72,17 @@ class MailboxConnection:
         self._endpoint = endpoint
         self._condstore = client.has_capability("CONDSTORE")
 
+    @contextlib.contextmanager
+    def _answered(self, folder: str | None = None) -> Iterator[None]:
+        with (
+            cut_off(self._endpoint, self._client.socket()),
+            translated(self._endpoint, folder=folder),
+        ):
+            yield
+
     def folders(self, sent_folder: str | None = None) -> tuple[ServerFolder, ...]:
         """INBOX, then the Sent folder if there is one: the one named, else the one found."""
-        with translated(self._endpoint):
+        with self._answered():
             listed = [(flags, name) for flags, _, name in self._client.list_folders()]
             found = sent_folder or find_sent_folder(listed)
         folders = [ServerFolder("INBOX", Role.INBOX)]
@@ -86,13 +95,13 @@ class MailboxConnection:
         items = [b"UIDVALIDITY", b"UIDNEXT", b"MESSAGES"]
         if self._condstore:
             items.append(b"HIGHESTMODSEQ")
-        with translated(self._endpoint, folder=name):
+        with self._answered(folder=name):
             answer = self._client.folder_status(imap_utf7.encode(name), items)
         return _folder_status(answer)
 
     def examine(self, name: str) -> int:
         """Open a folder read-only and return its UIDVALIDITY. Raises FolderGone too."""
-        with translated(self._endpoint, folder=name):
+        with self._answered(folder=name):
             answer = self._client.select_folder(imap_utf7.encode(name), readonly=True)
         value = answer.get(b"UIDVALIDITY")
         if not isinstance(value, int):
@@ -117,7 +126,7 @@ class MailboxConnection:
         criteria: list[Any] = [b"UID", f"{first}:{last}".encode()]
         if since is not None:
             criteria += [b"SINCE", since]
-        with translated(self._endpoint):
+        with self._answered():
             found = self._client.search(criteria)
         return sorted({uid for uid in found if first <= uid <= last})
 
@@ -155,7 +164,7 @@ class MailboxConnection:
         if not uids:
             return {}
         # Servers tell of other mails in between (RFC 3501, 7.4.2); the library drops those.
-        with translated(self._endpoint):
+        with self._answered():
             rows: Mapping[int, dict[bytes, Any]] = self._client.fetch(list(uids), items)
         return rows
 

@@ -67,6 +67,7 @@ class MailboxState(Base):
     lease_token      grows by one with each claim; a worker whose token is older must write nothing
     connected_at     since when it is ours to read: what arrived long before is history
     audit            what the last audit counted (inbox/audit.py), at audited_at
+    traffic_bytes    how many bytes of mail were fetched on traffic_day (UTC)
     """
 
     __tablename__ = "mailbox_states"
@@ -89,6 +90,8 @@ class MailboxState(Base):
     connected_at: Mapped[optional_instant]
     audited_at: Mapped[optional_instant]
     audit: Mapped[Document | None] = mapped_column(Json)
+    traffic_day: Mapped[date | None]
+    traffic_bytes: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
 
 
 class OAuthGrant(Base):

@@ -82,17 +82,22 @@ def claim_due(
     since: datetime,
     company_id: int | None = None,
     integration_id: int | None = None,
+    per_host: int | None = None,
 ) -> Lease | None:
     """Take the lease of the mailbox that has waited longest; None when none is due.
 
     since: the start of this run, which visits each mailbox once, and again where mail was left
-    after a slice, when all others have had their turn.
+    after a slice, when all others have had their turn. per_host: how many mailboxes of one mail
+    server may be read at once; two claims at the same instant may overstep it by one.
     """
     state = MailboxState
+    filters = due_filter(since, company_id, integration_id)
+    if per_host is not None and integration_id is None:
+        filters.append(InboxIntegration.imap_host.not_in(_busy_hosts(per_host)))
     longest_waiting = (
         sa.select(state.integration_id)
         .join(InboxIntegration, InboxIntegration.id == state.integration_id)
-        .where(*due_filter(since, company_id, integration_id))
+        .where(*filters)
         .order_by(state.last_attempt_at.asc().nulls_first(), state.integration_id)
         .limit(1)
         .with_for_update(of=state, skip_locked=True)
@@ -125,6 +130,17 @@ def claim_due(
     integration, company, token, started_at, *health = taken
     assert started_at is not None  # noqa: S101 (this very statement set it)
     return Lease(integration, company, token, seconds, started_at, *health)
+
+
+def _busy_hosts(per_host: int) -> sa.Select[str]:
+    """Mail servers of which so many mailboxes are being read now."""
+    return (
+        sa.select(InboxIntegration.imap_host)
+        .join(MailboxState, MailboxState.integration_id == InboxIntegration.id)
+        .where(MailboxState.lease_until >= database_now())
+        .group_by(InboxIntegration.imap_host)
+        .having(sa.func.count() >= per_host)
+    )
 
 
 def hold_lease(session: Session, lease: Lease) -> None:
@@ -185,6 +201,26 @@ def release_after_failure(
             error_since=sa.func.coalesce(MailboxState.error_since, database_now()),
         )
     )
+
+
+def spend_bytes(session: Session, lease: Lease, size: int, day: date, allowance: int) -> bool:
+    """Enter `size` bytes into the day's account; False when they would overdraw it.
+
+    The first of a day are always given: one mail may be larger than the allowance.
+    """
+    hold_lease(session, lease)
+    state = MailboxState
+    spent = sa.case((state.traffic_day == day, state.traffic_bytes), else_=0)
+    entered = session.execute(
+        sa.update(state)
+        .where(
+            state.integration_id == lease.integration_id,
+            sa.or_(spent == 0, spent + size <= allowance),
+        )
+        .values(traffic_day=day, traffic_bytes=spent + size)
+        .returning(state.integration_id)
+    )
+    return entered.one_or_none() is not None
 
 
 def record_audit(session: Session, lease: Lease, counts: Mapping[str, int]) -> None:
