@@ -50,6 +50,7 @@ class Settings:
     sync_workers: int = 4
     sync_slice_bytes: int = 50_000_000
     sync_daily_bytes: int = 2_000_000_000
+    sync_large_bytes: int = 25_000_000
     imap_connections_per_host: int = 10
     imap_timeout_seconds: int = 30
     smtp_timeout_seconds: int = 60
@@ -85,6 +86,7 @@ def load_settings(
         sync_workers=_positive(values, "SYNC_WORKERS", 4),
         sync_slice_bytes=_positive(values, "SYNC_SLICE_BYTES", 50_000_000),
         sync_daily_bytes=_positive(values, "SYNC_DAILY_BYTES", 2_000_000_000),
+        sync_large_bytes=_positive(values, "SYNC_LARGE_BYTES", 25_000_000),
         imap_connections_per_host=_positive(values, "IMAP_CONNECTIONS_PER_HOST", 10),
         sync_history_days=_positive(values, "SYNC_HISTORY_DAYS", 30),
         imap_timeout_seconds=_positive(values, "IMAP_TIMEOUT_SECONDS", 30),

@@ -10,11 +10,13 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from backend.app.errors import StorageFault
 from backend.app.mail.message import Attachment
+from backend.app.mail.structure import Leaf
 from backend.app.store.records import StoredFile
 
 
@@ -52,6 +54,33 @@ def _save(root: Path, company_id: int, attachment: Attachment) -> StoredFile:
     )
 
 
+def save_stream(root: Path, company_id: int, leaf: Leaf, content: Iterable[bytes]) -> StoredFile:
+    """Write a file as it comes, whose name is known when all of it is here. Raises StorageFault."""
+    directory = root / str(company_id)
+    digest, size = hashlib.sha256(), 0
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+        with _temporary(directory) as (file, name):
+            for chunk in content:
+                file.write(chunk)
+                digest.update(chunk)
+                size += len(chunk)
+            _sync(file)
+            path = attachment_path(root, company_id, digest.hexdigest())
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+            name.replace(path)
+    except OSError as error:
+        raise StorageFault(f"{directory} cannot be written: {error.strerror}") from error
+    return StoredFile(
+        filename=leaf.filename,
+        content_type=leaf.content_type,
+        content_id=leaf.content_id,
+        inline=leaf.disposition == "inline",
+        size=size,
+        sha256=digest.hexdigest(),
+    )
+
+
 def _is_there(path: Path, size: int) -> bool:
     try:
         return path.stat().st_size == size
@@ -60,16 +89,27 @@ def _is_there(path: Path, size: int) -> bool:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """All or nothing: a crash leaves a temporary file at most, never half an attachment."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    with _temporary(path.parent) as (file, name):
+        file.write(content)
+        _sync(file)
+        name.replace(path)
+
+
+@contextlib.contextmanager
+def _temporary(directory: Path) -> Iterator[tuple[IO[bytes], Path]]:
+    """All or nothing: a crash leaves a temporary file at most, never half an attachment."""
+    descriptor, text = tempfile.mkstemp(dir=directory, prefix=".part-")
+    name = Path(text)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
+            yield file, name
     except BaseException:
         with contextlib.suppress(OSError):
-            Path(name).unlink()
+            name.unlink()
         raise
+
+
+def _sync(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())

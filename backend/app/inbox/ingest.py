@@ -78,9 +78,16 @@ class Ingested:
     reason: str = ""
 
 
-def prepare(intake: Intake, raw: bytes, arrived_at: datetime) -> PreparedMail:
-    """Parse, classify, and put the attachments on disk. Raises StorageFault."""
+def prepare(
+    intake: Intake, raw: bytes, arrived_at: datetime, notes: tuple[str, ...] = ()
+) -> PreparedMail:
+    """Parse, classify, and put the attachments on disk. Raises StorageFault.
+
+    notes: what people should know of how it was fetched, besides what the parser says.
+    """
     mail = parse_mail(raw)
+    if notes:
+        mail = replace(mail, notes=(*notes, *mail.notes))
     classification = classify(mail, intake.own_keys)
     return PreparedMail(
         mail=mail,

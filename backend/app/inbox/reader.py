@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from backend.app import db
 from backend.app.errors import NetworkFault, ServerFault
 from backend.app.inbox.ingest import held_arrival
+from backend.app.inbox.large import fetch_text
 from backend.app.inbox.plan import is_restless, plan_batches
 from backend.app.inbox.visit import (
     Kept,
@@ -64,11 +65,15 @@ class FolderReader:
             sizes = self._without_known(sizes)
         settings = self.visit.run.settings
         most = 1 if self._in_trouble else min(BATCH_MAILS, settings.sync_slice_messages)
-        for batch in plan_batches(sizes, settings.sync_batch_bytes, most):
+        # One that is larger than either comes by itself.
+        most_bytes = min(settings.sync_batch_bytes, settings.sync_large_bytes)
+        for batch in plan_batches(sizes, most_bytes, most):
             if not self.visit.may_go_on():
                 return False
-            self.visit.spend(sum(sizes[uid] for uid in batch))
-            if not self._read_batch(batch):
+            size = sum(sizes[uid] for uid in batch)
+            large = size > settings.sync_large_bytes and len(batch) == 1
+            self.visit.spend(0 if large else size)
+            if not self._read_batch(batch, size if large else None):
                 return False
         return True
 
@@ -110,9 +115,9 @@ class FolderReader:
             self.visit.report.add("duplicate", len(duplicates))
         return {uid: sizes[uid] for uid in unread if uid not in duplicates}
 
-    def _read_batch(self, batch: Sequence[int]) -> bool:
-        """False when the budget ended before the last mail."""
-        mails = {mail.uid: mail for mail in self._fetch(batch)}
+    def _read_batch(self, batch: Sequence[int], large: int | None) -> bool:
+        """False when the budget ended before the last mail. large: the size of one that is."""
+        mails = {mail.uid: mail for mail in self._fetch(batch, large)}
         for uid in batch:
             if self.visit.budget.over:
                 return False
@@ -127,14 +132,17 @@ class FolderReader:
         lease = self.visit.lease
         return lease.failures >= PATIENCE and lease.error_kind in TROUBLE
 
-    def _fetch(self, batch: Sequence[int]) -> list[FetchedMail]:
+    def _fetch(self, batch: Sequence[int], large: int | None) -> list[FetchedMail]:
         """The mails of a batch that the server gives, one by one if it chokes on them together.
 
         One on which each visit breaks off is set aside in the end, since it must not keep back
         those behind it (I1): a visit in trouble reads one mail at a time, and finds out which.
         """
         try:
-            return self.connection.mails(batch)
+            if large is None:
+                return self.connection.mails(batch)
+            text = fetch_text(self.connection, batch[0], large)
+            return [text] if text else []
         except (ServerFault, NetworkFault) as fault:
             if self._in_trouble:
                 self._set_aside(batch[0], describe(fault))
@@ -167,7 +175,7 @@ class FolderReader:
         if not mail.raw:
             self._set_aside(mail.uid, NO_BODY)
             return
-        outcome = visit.take_in(self.role, place, mail.raw, arrived_at, self._moving)
+        outcome = visit.take_in(self.role, place, mail.raw, arrived_at, self._moving, mail.notes)
         if isinstance(outcome, Exception):
             kept = Kept(mail.raw, mail.raw, arrived_at, describe(outcome))
             db.write(quarantine_mail, visit.lease, self._moving, place, kept)

@@ -127,6 +127,7 @@ class Visit:
         raw: bytes,
         arrived_at: datetime,
         origin: Checkpoint | Quarantined | None,
+        notes: tuple[str, ...] = (),
     ) -> Ingested | Exception:
         """Store one mail, or say why it could not be handled; everything was rolled back then.
 
@@ -137,7 +138,7 @@ class Visit:
         self.budget.mails -= 1
         self.run.progress.advance(self.lease.integration_id)
         try:
-            item = prepare(self.intake, raw, arrived_at)
+            item = prepare(self.intake, raw, arrived_at, notes)
             if isinstance(origin, Quarantined):
                 result = db.write(replay, self.intake, origin, item)
             else:

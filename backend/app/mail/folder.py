@@ -9,6 +9,8 @@ from enum import StrEnum
 
 from imapclient import imap_utf7
 
+from backend.app.mail.structure import Leaf
+
 # Attributes of LIST (RFC 3501, 7.2.2; RFC 5258, 3; RFC 6154, 2), lowered.
 SENT = b"\\sent"
 CANNOT_BE_OPENED = frozenset({b"\\noselect", b"\\nonexistent"})
@@ -59,10 +61,23 @@ class FolderStatus:
 
 @dataclass(frozen=True, slots=True)
 class FetchedMail:
-    """arrived_at is INTERNALDATE, aware; None when the server left it out."""
+    """arrived_at is INTERNALDATE, aware; None when the server left it out.
+
+    notes: what was not fetched, for people.
+    """
 
     uid: int
     raw: bytes
+    arrived_at: datetime | None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MailOutline:
+    """A mail without its body. header: the whole header block, bounded."""
+
+    header: bytes
+    leaves: tuple[Leaf, ...]
     arrived_at: datetime | None
 
 

@@ -38,12 +38,15 @@ from backend.app.mail.endpoint import (
 from backend.app.mail.folder import (
     FetchedMail,
     FolderStatus,
+    MailOutline,
     Role,
     ServerFolder,
     find_sent_folder,
 )
 from backend.app.mail.sasl import SaslToken
+from backend.app.mail.structure import read_structure
 
+HEADER_BYTES = 1_000_000
 IDENTITY_HEADERS = (
     b"BODY.PEEK[HEADER.FIELDS (MESSAGE-ID FROM SENDER DATE SUBJECT IN-REPLY-TO REFERENCES)]"
 )
@@ -159,6 +162,29 @@ class MailboxConnection:
             # A row without a body is an unsolicited one: a flag that changed elsewhere.
             if isinstance(row.get(b"BODY[]"), bytes)
         ]
+
+    def outline(self, uid: int) -> MailOutline | None:
+        """What a mail is made of, without its body; None when it is not there."""
+        items = [b"BODYSTRUCTURE", b"BODY.PEEK[HEADER]<0.%d>" % HEADER_BYTES, b"INTERNALDATE"]
+        row = self._fetch([uid], items).get(uid)
+        if not row or b"BODYSTRUCTURE" not in row:
+            return None
+        with self._answered():
+            leaves = read_structure(row[b"BODYSTRUCTURE"])
+        header = next((v for k, v in row.items() if k.startswith(b"BODY[HEADER]")), b"")
+        return MailOutline(header or b"", tuple(leaves), _aware(row.get(b"INTERNALDATE")))
+
+    def part(self, uid: int, section: str, first: int, count: int) -> bytes:
+        """At most `count` bytes of a part as it travels, from its byte `first` on; b"" at its end.
+
+        Raises ServerFault when the answer lacks it.
+        """
+        item = f"BODY.PEEK[{section}]<{first}.{count}>".encode()
+        row = self._fetch([uid], [item]).get(uid, {})
+        for key, value in row.items():
+            if key.startswith(f"BODY[{section}]".encode()):
+                return value if isinstance(value, bytes) else b""
+        raise ServerFault(f"{self._endpoint} does not give part {section} of a mail")
 
     def _fetch(self, uids: Sequence[int], items: list[bytes]) -> Mapping[int, dict[bytes, Any]]:
         if not uids:

@@ -107,3 +107,31 @@ def _say_message(message: MessageRow, zone: str, *, full: bool) -> None:
     if message.attachments:
         files = ", ".join(f"{file.filename} ({file.size} bytes)" for file in message.attachments)
         say(f"  attached: {files}")
+
+
+@command.command("fetch", epilog=examples("conversation fetch 98"))
+@id_argument("conversation_id")
+@company_option()
+@json_option
+def fetch(conversation_id: int, company_id: int | None, as_json: bool) -> None:
+    """Fetch the files of mails that were too large to be fetched whole.
+
+    They are read in pieces, so that a file of any size costs little memory.
+    """
+    from backend.app import db
+    from backend.app.operate.large_mail import fetch_conversation
+    from backend.app.store import admin_inbox
+    from backend.scripts.cli.installation import opened
+
+    with opened() as installation:
+        row = db.read(admin_inbox.load_conversation, company_id, conversation_id)
+        settings, vault = installation.settings, installation.vault
+        found = list(fetch_conversation(settings, vault, row.company_id, conversation_id))
+    if as_json:
+        show_json(found)
+        return
+    for message in found:
+        for file in message.files:
+            say(f"message {message.message_id}: {file.filename} ({file.size} bytes)")
+    if not found:
+        say("nothing stayed on the server")

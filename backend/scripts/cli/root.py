@@ -15,7 +15,7 @@ COMMANDS = {
     "client": ("client", "Clients: add, list."),
     "followup": ("followup", "Follow-ups: add, import, list, explain, release, stop, postpone."),
     "outbox": ("outbox", "Reminders on their way out: list, sent, resend."),
-    "conversation": ("conversation", "Conversations: list, show."),
+    "conversation": ("conversation", "Conversations: list, show, fetch."),
     "quarantine": ("quarantine", "Mails that could not be handled: list, show."),
     "mail": ("mail", "What is made of one mail in a file: show."),
     "status": ("status", "How everything stands, and what waits for a person."),
