@@ -165,6 +165,8 @@ class Desk:
 
 def open_desk(installation: Installation, server: Any) -> Desk:
     installation.ca_file = server.ca_file
+    # One mailbox after the other, so that a test can say which was first; see test_workers.py.
+    installation.extra.setdefault("SYNC_WORKERS", "1")
     account = server.add_user()
     company = installation.add_company()
     mailbox = installation.add_mailbox(company, account, server)

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from backend.app import db
-from backend.app.followups.situation import decide_now, load_situation
+from backend.app.followups.situation import Situation, answer_may_be_left, load_situation
 from backend.app.inbox import folder
 from backend.app.inbox.plan import (
     Stretch,
@@ -219,16 +219,15 @@ def test_a_reminder_is_held_when_its_answer_may_lie_beyond_the_horizon(
     recent = installation.add_followup(desk.company, client, created_at=ago(days=2))
     desk.sync()
 
-    def reason(followup: int) -> str:
-        now = datetime.now(UTC)
-        decision = db.read(lambda s: decide_now(s, load_situation(s, followup), now))
-        return decision.reason
+    def look(followup: int) -> Situation:
+        return db.read(lambda s: load_situation(s, followup, datetime.now(UTC)))
 
-    assert reason(old) == "history_not_read"
-    assert reason(recent) != "history_not_read"
+    assert db.read(answer_may_be_left, look(old))
+    assert not db.read(answer_may_be_left, look(recent))
     installation.set(InboxIntegration, desk.mailbox, history_days=90)
     desk.sync()
-    assert reason(old) == "answered"
+    assert not db.read(answer_may_be_left, look(old))
+    assert look(old).facts.answered_at is not None
 
 
 def test_progress_is_told_as_history_comes(embedded_desk: Desk) -> None:

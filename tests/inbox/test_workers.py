@@ -20,6 +20,7 @@ from tests.inbox.desk import Desk, ago
 @pytest.fixture
 def crowded(desk: Desk) -> Desk:
     """Four mailboxes with three mails each."""
+    desk.installation.extra["SYNC_WORKERS"] = "4"
     for _ in range(3):
         desk.add_mailbox()
     for mailbox in desk.accounts:
@@ -130,11 +131,7 @@ def test_one_mail_server_gets_only_so_many_connections(embedded_desk: Desk) -> N
 
 def test_a_slice_ends_with_its_bytes(embedded_desk: Desk) -> None:
     desk = embedded_desk
-    desk.installation.extra |= {
-        "SYNC_SLICE_BYTES": "5000",
-        "SYNC_BATCH_BYTES": "3000",
-        "SYNC_WORKERS": "1",
-    }
+    desk.installation.extra |= {"SYNC_SLICE_BYTES": "5000", "SYNC_BATCH_BYTES": "3000"}
     second = desk.add_mailbox()
     for number in range(6):
         for mailbox in (desk.mailbox, second):

@@ -124,7 +124,7 @@ def _answers_since(followup: DueFollowup) -> datetime:
     return (followup.last_step_at or followup.created_at) - CLOCK_TOLERANCE
 
 
-def _may_lie_in_history(session: Session, situation: Situation) -> bool:
+def answer_may_be_left(session: Session, situation: Situation) -> bool:
     """Whether the reply mailbox has mail that could be an answer and was left on the server."""
     if situation.mailbox_id is None:
         return False
@@ -149,7 +149,7 @@ def decide_now(session: Session, situation: Situation, now: datetime) -> Decisio
         return Wait(now + QUARANTINE_RETRY, ReasonCode.MAIL_IN_QUARANTINE)
     if decision.skipped and outbox.has_open_step(session, followup.id, decision.skipped):
         return Wait(now + UNCERTAIN_RETRY, ReasonCode.UNCERTAIN)
-    if _may_lie_in_history(session, situation):
+    if answer_may_be_left(session, situation):
         return Hold(ReasonCode.HISTORY_NOT_READ)
     earlier = outbox.find_step(session, followup.id, decision.step)
     return (earlier and _blocked_by(earlier, now)) or decision
