@@ -53,6 +53,7 @@ MAIL_EDGES = {"endpoint", "imap", "oauth", "sasl", "smtp"}
 PURE_FOLLOWUPS = (
     *("budgets", "calendar", "company_rules", "facts", "policy", "reasons", "schedule"),
     *("settings", "wording"),
+    *("late_payment", "letterhead", "own_templates"),
 )
 PURE = {
     *(f"backend.app.inbox.{name}" for name in ("plan", "placement", "filing", "rules", "backoff")),

@@ -42,6 +42,7 @@ class Settings:
     database_url: str = field(repr=False)  # may hold a password
     credentials_keys: tuple[str, ...] = field(repr=False)
     attachments_dir: Path
+    documents_dir: Path
     sync_budget_seconds: int = 50
     sync_slice_messages: int = 500
     sync_batch_bytes: int = 4 * 1024 * 1024
@@ -79,6 +80,7 @@ def load_settings(
         database_url=values.get("DATABASE_URL") or f"sqlite:///{data / 'relance.db'}",
         credentials_keys=_keys(values),
         attachments_dir=_path(values, "ATTACHMENTS_DIR", data / "attachments"),
+        documents_dir=_path(values, "DOCUMENTS_DIR", data / "documents"),
         sync_budget_seconds=_positive(values, "SYNC_BUDGET_SECONDS", 50),
         sync_slice_messages=_positive(values, "SYNC_SLICE_MESSAGES", 500),
         sync_batch_bytes=_positive(values, "SYNC_BATCH_BYTES", 4 * 1024 * 1024),

@@ -69,7 +69,9 @@ def test_the_mail_that_arrives(served_office: Office) -> None:
     assert mail.in_reply_to == mail.references == ()
     assert "Bonjour Élodie Œuvrard, née Dùpont," in mail.text
     assert "1\u00a0234,50\u00a0€" in mail.text
-    assert (mail.notes, mail.attachments, mail.html) == ((), (), None)
+    assert (mail.notes, mail.attachments) == ((), ())
+    assert mail.html is not None
+    assert "Élodie Œuvrard, née Dùpont" in mail.html
 
 
 def test_what_is_settled_in_one_go(office: Office) -> None:

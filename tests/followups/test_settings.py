@@ -55,6 +55,7 @@ IN = "followups.invoice_unpaid"
 COMMON = {
     *("window", "holidays", "closures", "budgets", "activation"),
     *("mail", "late_payment", "sms"),
+    "templates",
 }
 
 
@@ -219,7 +220,7 @@ def test_the_documented_example_is_valid_and_names_every_key() -> None:
     example = json.loads(page.partition("```json\n")[2].partition("```")[0])["followups"]
     rules = load_rules(example)
     assert set(example["invoice_unpaid"]) == set(TypeRules.model_fields) - {"delays_days"}
-    for name in COMMON - {"closures"}:
+    for name in COMMON - {"closures", "templates"}:
         assert set(example[name]) == set(type(getattr(rules, name)).model_fields), name
         if name != "holidays":
             assert getattr(rules, name) == getattr(FollowupRules(), name), name

@@ -13,8 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.app.followups import wording
+from backend.app.followups.late_payment import late_due
+from backend.app.followups.own_templates import PACKAGED_NAMES
 from backend.app.followups.settings import FollowupType
-from backend.app.followups.wording import MissingVariable, Wording, WordingContext, render
+from backend.app.followups.wording import MissingVariable, Style, Wording, WordingContext, render
+from backend.app.mail.markup import sanitise, text_from_html
 
 NBSP = "\u00a0"
 CONTEXT = WordingContext(
@@ -211,7 +214,18 @@ def test_every_packaged_template_is_used_and_every_type_has_three_steps_in_both_
     root = Path(wording.__file__).parent / "templates"
     packaged = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
     used = {f"{language}/{kind.value}.{step}.txt" for kind, step, language in EVERY}
-    assert packaged == used | {"fr/_signature.txt", "en/_signature.txt"}
+    parts = {
+        f"{language}/{name}.txt"
+        for language in ("fr", "en")
+        for name in (
+            "_signature",
+            "_payment_link",
+            "_signature_link",
+            "_late_payment",
+            *PACKAGED_NAMES,
+        )
+    }
+    assert packaged == used | parts
 
 
 @pytest.mark.parametrize("step", [4, 20])
@@ -354,6 +368,121 @@ def test_a_long_value_is_bounded_and_the_subject_keeps_its_end() -> None:
     assert worded.subject == "x" * 59 + f"…{NBSP}: rappel d’échéance"
     assert "x" * 199 + "…\n" in worded.text
     assert "x" * 200 not in worded.text
+
+
+# Links, the note before the due date, and what a late invoice costs a professional
+
+
+@pytest.mark.parametrize("language", ["fr", "en"])
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_links_stand_in_their_mails_and_nowhere_else(language: str, step: int) -> None:
+    linked = replace(
+        CONTEXT, payment_link="https://pay.test/i?n=1&s=2", signature_link="https://sign.test/q"
+    )
+    for kind in FollowupType:
+        worded = render(kind, step, language, linked)
+        pays, signs = kind is INVOICE, kind is FollowupType.QUOTE_UNANSWERED
+        assert (": https://pay.test/i?n=1&s=2\n" in worded.text) is pays
+        assert ('href="https://pay.test/i?n=1&amp;s=2"' in worded.html) is pays
+        assert (": https://sign.test/q\n" in worded.text) is signs
+        assert ('href="https://sign.test/q"' in worded.html) is signs
+
+
+@pytest.mark.parametrize(
+    ("language", "lines"),
+    [
+        (
+            "fr",
+            [
+                "- Indemnité forfaitaire de recouvrement_: 40,00_€",
+                "- Intérêts de retard_: 1_234,50_€ × 12,15_% par an × 21 jours ÷ 365 = 8,63_€",
+                "- Total à ce jour_: 1_283,13_€",
+            ],
+        ),
+        (
+            "en",
+            [
+                "- Fixed recovery charge: €40.00",
+                "- Late-payment interest: €1,234.50 × 12.15% a year × 21 days ÷ 365 = €8.63",
+                "- Total to date: €1,283.13",
+            ],
+        ),
+    ],
+)
+def test_what_a_late_invoice_costs_is_shown_with_its_calculation(
+    language: str, lines: list[str]
+) -> None:
+    late = late_due(Decimal("1234.50"), 21, Decimal(40), Decimal("12.15"))
+    worded = render(INVOICE, 2, language, replace(CONTEXT, late=late))
+    assert "\n".join(lines).replace("_", NBSP) in worded.text
+    assert "L441-10" in worded.text
+    assert "D441-5" in worded.html
+    without = render(INVOICE, 2, language, CONTEXT)
+    assert "L441-10" not in without.text
+    assert "\n\n\n" not in worded.text + without.text
+
+
+def test_without_a_rate_only_the_charge_is_asked_for() -> None:
+    late = late_due(Decimal("1234.50"), 21, Decimal(40), None)
+    text = render(INVOICE, 3, "fr", replace(CONTEXT, late=late)).text
+    assert "Indemnité" in text
+    assert "Intérêts" not in text
+    assert f"1{NBSP}274,50{NBSP}€" in text
+
+
+@pytest.mark.parametrize(
+    ("balance", "days", "rate", "interest"),
+    [
+        ("1000.00", 365, "12.15", "121.50"),
+        ("1000.00", 1, "12.15", "0.33"),
+        ("100.00", 73, "12.125", "2.43"),  # 2.425 rounds up, as no float would
+        ("0.01", 1, "12.15", "0.00"),
+    ],
+)
+def test_interest_is_exact_to_the_cent(balance: str, days: int, rate: str, interest: str) -> None:
+    due = late_due(Decimal(balance), days, Decimal(40), Decimal(rate))
+    assert due.interest == Decimal(interest)
+    assert due.total == Decimal(balance) + 40 + Decimal(interest)
+
+
+@pytest.mark.parametrize("language", ["fr", "en"])
+def test_before_the_due_date_nothing_is_called_unpaid(language: str) -> None:
+    worded = render(INVOICE, Style(1, "invoice_soon_due"), language, CONTEXT)
+    assert not re.search("retard|pas encore|unpaid|overdue|not yet", worded.text)
+    assert "12 novem" in worded.subject.lower()
+
+
+# The HTML
+
+
+@every_template
+def test_the_html_says_what_the_text_says(kind: FollowupType, step: int, language: str) -> None:
+    worded = render(kind, step, language, CONTEXT)
+    read, _ = text_from_html(sanitise(worded.html))
+
+    def words(text: str) -> list[str]:
+        return text.replace("- ", " ").split()
+
+    assert words(read) == words(worded.text)
+    assert f'<html lang="{language}">' in worded.html
+
+
+def test_values_cannot_become_markup_in_the_html() -> None:
+    hostile = '<img src=x onerror=alert(1)> & "quoted" </table>'
+    html = render(INVOICE, 1, "fr", replace(CONTEXT, source_label=hostile, client_name="<b>")).html
+    assert "<img" not in html
+    assert "<b>" not in html
+    assert "&lt;img src=x onerror=alert(1)&gt; &amp; &quot;quoted&quot; &lt;/table&gt;" in html
+    assert html.count("</table>") == html.count("<table")
+
+
+def test_the_companys_lines_stand_below_its_name() -> None:
+    signature = "12 rue des Lilas\r\n69003 Lyon\x00\nSIRET 123 456 789 00012\n"
+    worded = render(INVOICE, 1, "fr", replace(CONTEXT, signature=signature))
+    assert worded.text.endswith(
+        "Atelier Martin\n12 rue des Lilas\n69003 Lyon\nSIRET 123 456 789 00012\n"
+    )
+    assert "69003 Lyon<br>" in worded.html
 
 
 def worded_or_hole(

@@ -12,6 +12,7 @@ import pytest
 from backend.app import db
 from backend.app.errors import ClaimLost
 from backend.app.followups.claim import begin_sending, claim_followup
+from backend.app.mail.parse import parse_mail
 from backend.app.models import (
     AutoState,
     Client,
@@ -392,6 +393,37 @@ def test_explain_says_state_reason_next_look_and_what_happened(
     manage("followup", "release", followup_id, status=1)
     installation.set(Followup, followup_id, auto_state=AutoState.STOPPED.value)
     assert manage.json("followup", "explain", followup_id)["verdict"] is None
+
+
+def test_preview_shows_the_mail_of_a_step_and_writes_nothing_down(
+    manage: Manage, installation: Installation, followup_id: int, tmp_path: Path
+) -> None:
+    shown = manage.json("followup", "preview", followup_id)
+    assert (shown["step"], shown["references"], shown["attachments"]) == (1, 0, [])
+    assert shown["subject"].replace("\xa0", " ") == "Facture F-2026-012 : rappel d’échéance"
+    eml = tmp_path / "mail.eml"
+    text = manage("followup", "preview", followup_id, "--step", 3, "--eml", eml).stdout
+    assert "Malgré nos précédents messages" in text
+    mail = parse_mail(eml.read_bytes())
+    assert mail.text.split() == text.partition("\n\n")[2].split()
+    assert mail.html is not None
+    assert installation.rows(OutboxMail) == []
+    assert history(installation) == []
+
+
+def test_preview_says_why_a_mail_cannot_be_made(
+    manage: Manage, installation: Installation, followup_id: int
+) -> None:
+    assert (
+        "has steps 1 to 3, not 4"
+        in manage("followup", "preview", followup_id, "--step", 4, status=2).stderr
+    )
+    installation.set(Followup, followup_id, document="../other.pdf")
+    refused = manage("followup", "preview", followup_id, status=1).stderr
+    assert "step 1 would be held: not below the company's directory" in refused
+    installation.set(Followup, followup_id, document=None, amount=None)
+    refused = manage("followup", "preview", followup_id, status=1).stderr
+    assert "the wording needs amount" in refused
 
 
 def test_explain_names_the_key_of_broken_settings(

@@ -7,9 +7,11 @@ client. Nothing here speaks to the network.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from sqlalchemy.orm import Session
 
+from backend.app.followups.documents import DocumentUnusable
 from backend.app.followups.draft import Draft, draft_step
 from backend.app.followups.facts import spoken
 from backend.app.followups.policy import (
@@ -44,16 +46,17 @@ def claim_followup(
     now: datetime,
     *,
     sent_in_run: int = 0,
+    documents: Path | None = None,
 ) -> tuple[Decision, OutboxClaim | None] | None:
     """Decide, and claim where the decision is to send. A function for db.write.
 
-    sent_in_run: how many of the company's reminders this run has sent. None when another worker has
-    this follow-up. Raises SettingsInvalid.
+    sent_in_run: how many of the company's reminders this run has sent. documents: DOCUMENTS_DIR.
+    None when another worker has this follow-up. Raises SettingsInvalid.
     """
     if not followups.lock_active(session, followup_id):
         return None
     situation = load_situation(session, followup_id, now)
-    prepared = prepare(session, situation, now, Spent(in_run=sent_in_run), hold=True)
+    prepared = prepare(session, situation, now, Spent(in_run=sent_in_run), documents, hold=True)
     if isinstance(prepared, Draft):
         claimed = _claim(session, prepared, followup_id, owner, lease_seconds, now)
         return None if claimed is None else (prepared.decision, claimed)
@@ -68,6 +71,7 @@ def prepare(
     situation: Situation,
     now: datetime,
     spent_beside: Spent,
+    documents: Path | None,
     *,
     hold: bool,
 ) -> Draft | Stop | Hold | Wait:
@@ -85,9 +89,11 @@ def prepare(
     if limited is not None:
         return limited
     try:
-        return draft_step(session, situation, decision, now)
+        return draft_step(session, situation, decision, now, documents)
     except MissingVariable as missing:
         return Hold(ReasonCode.MISSING_VARIABLE, missing.name)
+    except DocumentUnusable as unusable:
+        return Hold(ReasonCode.DOCUMENT_UNUSABLE, str(unusable))
 
 
 def _claim(

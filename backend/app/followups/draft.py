@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from zoneinfo import ZoneInfo
+from pathlib import Path
 
 from sqlalchemy.orm import Session
 
+from backend.app.followups.documents import load_document
+from backend.app.followups.particulars import sender_name, word_step
 from backend.app.followups.policy import Send
-from backend.app.followups.settings import FollowupType
 from backend.app.followups.situation import Situation
-from backend.app.followups.wording import WordingContext, render, spoken_language
+from backend.app.followups.wording import spoken_language
 from backend.app.mail.compose import ascii_domain, compose
 from backend.app.mail.message import Address, OutgoingMail
 from backend.app.mail.msgid import make_message_id
 from backend.app.mail.parse import parse_headers
-from backend.app.store import conversations, mailboxes, outbox
-from backend.app.store.records import MailboxAccount
+from backend.app.store import conversations, mailboxes, messages, outbox
+from backend.app.store.records import DueFollowup, MailboxAccount
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +29,25 @@ class Draft:
     columns: dict[str, object]
 
 
-def draft_step(session: Session, situation: Situation, decision: Send, now: datetime) -> Draft:
-    """Raises MissingVariable. The situation has a mailbox and an address: decide_now saw to it."""
+def draft_step(
+    session: Session,
+    situation: Situation,
+    decision: Send,
+    now: datetime,
+    documents: Path | None = None,
+) -> Draft:
+    """Raises MissingVariable or DocumentUnusable.
+
+    The situation has a mailbox and an address: decide_now saw to it. documents: DOCUMENTS_DIR.
+    """
     followup, company = situation.followup, situation.company
     assert situation.mailbox_id is not None  # noqa: S101
     account = mailboxes.load_account(session, situation.mailbox_id)
-    mail = _outgoing(session, situation, decision.step, account, now)
-    raw = compose(mail)
     conversation_id = followup.conversation_id or conversations.find_latest_of_client(
         session, company.id, followup.client_id
     )
+    mail = outgoing(session, situation, decision.step, account, conversation_id, now, documents)
+    raw = compose(mail)
     columns: dict[str, object] = {
         "company_id": company.id,
         "client_id": followup.client_id,
@@ -53,47 +63,50 @@ def draft_step(session: Session, situation: Situation, decision: Send, now: date
     return Draft(decision, columns)
 
 
-def _outgoing(
-    session: Session, situation: Situation, step: int, account: MailboxAccount, now: datetime
+def outgoing(
+    session: Session,
+    situation: Situation,
+    step: int,
+    account: MailboxAccount,
+    conversation_id: int | None,
+    now: datetime,
+    documents: Path | None,
 ) -> OutgoingMail:
-    followup, company = situation.followup, situation.company
-    language = followup.client_language or company.language
-    wording = render(
-        FollowupType(followup.type), step, language, wording_context(situation, account, now)
-    )
-    earlier = outbox.find_message_ids(session, followup.id)
+    """The mail of any step, due or not. Raises MissingVariable or DocumentUnusable."""
+    followup, company, rules = situation.followup, situation.company, situation.rules.mail
+    wording = word_step(situation, step, account, now)
+    thread = _thread(session, followup, conversation_id)
     tried_before = outbox.find_step(session, followup.id, step)
+    file = followup.document and load_document(documents, company.id, followup.document)
     return OutgoingMail(
         # A step that is tried again keeps its Message-ID: two copies are known as one mail.
         message_id=tried_before.message_id if tried_before else _new_message_id(account),
-        sender=Address(account.email, _one_line(account.from_name or company.name)),
+        sender=Address(account.email, _one_line(sender_name(situation, account) or company.name)),
         recipient=Address(followup.client_email or "", _one_line(followup.client_name)),
         subject=wording.subject,
         text=wording.text,
+        html=wording.html,
         date=now,
-        in_reply_to=earlier[-1] if earlier else None,
-        references=tuple(earlier),
-        language=spoken_language(language),
+        reply_to=Address(rules.reply_to) if rules.reply_to else None,
+        in_reply_to=thread[-1] if thread else None,
+        references=tuple(thread),
+        attachments=(file,) if file else (),
+        auto_submitted=rules.auto_submitted,
+        language=spoken_language(followup.client_language or company.language),
     )
+
+
+def _thread(session: Session, followup: DueFollowup, conversation_id: int | None) -> list[str]:
+    """The Message-IDs that lead to this mail, the nearest last; [] when it opens a conversation."""
+    if conversation_id is not None and followup.client_key:
+        thread = messages.load_thread(session, conversation_id, followup.client_key)
+        if thread:
+            return thread
+    return outbox.find_message_ids(session, followup.id)
 
 
 def _new_message_id(account: MailboxAccount) -> str:
     return make_message_id(ascii_domain(account.email.rpartition("@")[2]))
-
-
-def wording_context(situation: Situation, account: MailboxAccount, now: datetime) -> WordingContext:
-    followup, company = situation.followup, situation.company
-    today = now.astimezone(ZoneInfo(company.timezone)).date()
-    return WordingContext(
-        company_name=company.name,
-        client_name=followup.client_name,
-        source_label=followup.source_label,
-        amount=followup.amount,
-        currency=followup.currency,
-        due_date=followup.due_date,
-        days_late=(today - followup.due_date).days if followup.due_date else None,
-        sender_name=account.from_name,
-    )
 
 
 def _one_line(name: str) -> str:

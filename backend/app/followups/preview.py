@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from datetime import datetime
+from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -51,10 +52,16 @@ class Tally:
         self._clients[situation.followup.client_id] = now
 
 
-def preview_followup(session: Session, followup_id: int, now: datetime, tally: Tally) -> Decision:
+def preview_followup(
+    session: Session,
+    followup_id: int,
+    now: datetime,
+    tally: Tally,
+    documents: Path | None = None,
+) -> Decision:
     """What claim_followup would decide. Raises SettingsInvalid."""
     situation = load_situation(session, followup_id, now)
-    prepared = prepare(session, situation, now, tally.beside(situation), hold=False)
+    prepared = prepare(session, situation, now, tally.beside(situation), documents, hold=False)
     if not isinstance(prepared, Draft):
         return prepared
     tally.add(situation, now)
@@ -84,7 +91,7 @@ def show_due_followups(
 
 def _look_at(run: Run, report: Report, shares: Shares, tally: Tally, due: Due) -> None:
     try:
-        decision = db.read(preview_followup, due.id, run.now(), tally)
+        decision = db.read(preview_followup, due.id, run.now(), tally, run.settings.documents_dir)
     except SettingsInvalid as error:
         report.fail("settings_invalid")
         log.error("followup=%d settings: %s", due.id, error)

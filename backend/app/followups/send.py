@@ -119,8 +119,15 @@ def _put_off(run: Run, followup_id: int, reason: ReasonCode) -> None:
 
 def _claim(run: Run, report: Report, shares: Shares, due: Due) -> OutboxClaim | None:
     lease = run.settings.send_lease_seconds
-    sent = shares.sent[due.company_id]
-    result = db.write(claim_followup, due.id, run.owner, lease, run.now(), sent_in_run=sent)
+    result = db.write(
+        claim_followup,
+        due.id,
+        run.owner,
+        lease,
+        run.now(),
+        sent_in_run=shares.sent[due.company_id],
+        documents=run.settings.documents_dir,
+    )
     if result is None:
         report.add("in_other_hands")
         return None

@@ -45,6 +45,7 @@ from backend.app.followups.company_rules import (
     Rules,
     SmsRules,
 )
+from backend.app.followups.own_templates import PACKAGED_NAMES, OwnTemplates
 
 MAX_STEPS = 20
 MAX_DAYS = 3650
@@ -196,6 +197,22 @@ class FollowupRules(FollowupCalendar):
     mail: MailRules = MailRules()
     late_payment: LatePayment = LatePayment()
     sms: SmsRules = SmsRules()
+    templates: OwnTemplates = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _every_template_is_there(self) -> Self:
+        known = {*self.templates, *PACKAGED_NAMES}
+        for kind in FollowupType:
+            rules = self.for_type(kind)
+            for number, step in enumerate((rules and rules.plan) or (), start=1):
+                if step.template is not None and step.template not in known:
+                    raise PydanticCustomError(
+                        "no_template",
+                        "{kind}: step {number} names the template {name}, which is not among "
+                        "templates",
+                        {"kind": kind.value, "number": number, "name": step.template},
+                    )
+        return self
 
     def for_type(self, name: str) -> TypeRules | None:
         """Return the rules of the follow-up type `name`; None when there is no such type."""

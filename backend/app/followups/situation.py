@@ -55,7 +55,7 @@ def load_situation(session: Session, followup_id: int, now: datetime) -> Situati
     company = tenants.load_company(session, followup.company_id)
     rules = _rules(company)
     mailbox_id = followups.find_sending_mailbox(session, company.id, followup.integration_id)
-    fresh_at = None if mailbox_id is None else mailboxes.load_fresh_at(session, mailbox_id)
+    fresh_at = _fresh_at(session, company.id, mailbox_id, rules.mail.reply_to)
     bounces = _bounces(session, followup, now)
     facts = FollowupFacts(
         type=followup.type,
@@ -90,6 +90,23 @@ def _rules(company: CompanyProfile) -> FollowupRules:
     if not isinstance(company.settings, Mapping):
         raise SettingsInvalid("settings: must be an object")
     return load_rules(company.settings.get("followups"))
+
+
+def _fresh_at(
+    session: Session, company_id: int, mailbox_id: int | None, reply_to: str | None
+) -> datetime | None:
+    """Where answers arrive: in the sending mailbox, and in the one that Reply-To names."""
+    if mailbox_id is None:
+        return None
+    read = {mailbox_id}
+    if reply_to is not None:
+        answers = mailboxes.find_by_address(session, company_id, reply_to)
+        if answers is None:
+            return None
+        read.add(answers)
+    instants = [mailboxes.load_fresh_at(session, each) for each in read]
+    known = [instant for instant in instants if instant is not None]
+    return min(known) if len(known) == len(instants) else None
 
 
 def _answered_at(session: Session, followup: DueFollowup) -> datetime | None:
@@ -141,6 +158,13 @@ def decide_now(session: Session, situation: Situation, now: datetime) -> Decisio
         return Hold(ReasonCode.NO_MAILBOX)
     if decision.reason is ReasonCode.TOO_OLD and outbox.has_open_step(session, followup.id):
         return Wait(now + UNCERTAIN_RETRY, ReasonCode.UNCERTAIN)
+    reply_to = situation.rules.mail.reply_to
+    if (
+        reply_to
+        and _lacks_mailbox_alone(decision)
+        and mailboxes.find_by_address(session, situation.company.id, reply_to) is None
+    ):
+        return Hold(ReasonCode.REPLY_TO_UNREAD, reply_to)
     if not isinstance(decision, Send):
         return decision
     if followup.client_key and followups.has_quarantined_mail(

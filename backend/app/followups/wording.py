@@ -1,14 +1,19 @@
 """The words of a reminder: templates, and the values that are put into them.
 
-A template is `templates/<language>/<type>.<step>.txt`: a line `Subject: ...`, an empty line, the
-body. It is Jinja2, and may use these variables:
+A packaged template is `templates/<language>/<type>.<escalation>.txt`: a line `Subject: ...`, an
+empty line, the body; its HTML is made from its text (letterhead.py). A company's own stand in its
+settings (own_templates.py). All are Jinja2, and may use these variables:
 
     company_name, sender_name    who writes; sender_name may be empty
-    client_name                  to whom; empty when unknown: the greeting goes without
+    sender_email, signature      the mailbox's address; the company's lines under each reminder
+    client_name, client_email    to whom; the name is empty when unknown: the greeting goes without
     source_label                 what it is about, with its noun: 'Facture F-2026-012'
     amount                       in the client's notation: 1 234,50 € or €1,234.50
     due_date                     12 novembre 2026, 12 November 2026
     days_late                    whole days since the due date, a number
+    payment_link, signature_link https addresses; ask with `is defined`
+    late_charge, late_total, late_rate, late_interest
+                                 what a professional owes besides, where it applies: `is defined`
 
 A variable without a usable value is left out, and printing one that is left out raises
 MissingVariable: the reminder is held, and no client ever reads a sentence with a hole in it.
@@ -21,25 +26,37 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 
 from babel.dates import format_date
-from babel.numbers import format_currency
-from jinja2 import FileSystemLoader, StrictUndefined, Template, UndefinedError
+from babel.numbers import format_currency, format_decimal
+from jinja2 import FileSystemLoader, Template, UndefinedError
 from jinja2.sandbox import SandboxedEnvironment
 
 from backend.app.errors import RelanceError
+from backend.app.followups.late_payment import LateDue
+from backend.app.followups.letterhead import to_html
+from backend.app.followups.own_templates import (
+    PACKAGED_NAMES,
+    Language,
+    NamedUndefined,
+    OwnTemplate,
+    compiled,
+)
 from backend.app.followups.settings import FollowupType
+from backend.app.mail.markup import sanitise, text_from_html
 
 DEFAULT_LANGUAGE = "fr"
 LAST_TEMPLATE_STEP = 3
 _LOCALES = {"fr": "fr_FR", "en": "en_GB"}
 _SUBJECT_VALUE_CHARS = 60  # leaves every packaged subject within 120
 _BODY_VALUE_CHARS = 200
+_OWN_SUBJECT_CHARS = 200
 _AMOUNT_LIMIT = Decimal(10) ** 12  # followups.amount holds less; 1E+999999 would fill the memory
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -69,29 +86,87 @@ class WordingContext:
     due_date: date | None
     days_late: int | None
     sender_name: str
+    sender_email: str = ""
+    client_email: str = ""
+    signature: str | None = None
+    payment_link: str | None = None
+    signature_link: str | None = None
+    late: LateDue | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """A rendered reminder: a subject of one line, and plain text that ends with a line feed."""
+    """A rendered reminder: a subject of one line, and plain text that ends with a line feed.
+
+    html: the same as a whole document.
+    """
 
     subject: str
     text: str
+    html: str
 
 
-def render(type: FollowupType, step: int, language: str, context: WordingContext) -> Wording:
-    """Word step `step` (the first is 1) of a follow-up; a later step than there are uses the last.
+@dataclass(frozen=True, slots=True)
+class Style:
+    """Which wording a step has.
+
+    escalation  how firm, 1 to 3; a higher one counts as 3
+    template    a name; None: the one of the type and the escalation
+    own         the company's own templates: name -> language -> template
+    """
+
+    escalation: int
+    template: str | None = None
+    own: Mapping[str, Mapping[Language, OwnTemplate]] = field(default_factory=dict)
+
+    def names(self, type: FollowupType) -> tuple[str, str]:
+        """The own template's name, and the packaged one's."""
+        level = min(self.escalation, LAST_TEMPLATE_STEP)
+        return (
+            self.template or f"{type.value}_{level}",
+            self.template if self.template in PACKAGED_NAMES else f"{type.value}.{level}",
+        )
+
+
+def render(
+    type: FollowupType, style: Style | int, language: str, context: WordingContext
+) -> Wording:
+    """Word a reminder. style: a number is an escalation with the packaged wording.
 
     language: 'fr', 'en', or a tag or locale that begins so (fr-CA, en_US); any other gets French.
-    Raises MissingVariable, and ValueError for a step below 1.
+    Raises MissingVariable, and ValueError for an escalation below 1.
     """
-    if step < 1:
-        raise ValueError(f"steps begin at 1, not {step}")
+    style = Style(style) if isinstance(style, int) else style
+    if style.escalation < 1:
+        raise ValueError(f"escalations begin at 1, not {style.escalation}")
     spoken = spoken_language(language)
-    subject, body = _templates(spoken, type, min(step, LAST_TEMPLATE_STEP))
+    own_name, packaged = style.names(type)
+    if own_name in style.own:
+        return _own(style.own[own_name], spoken, context)
+    subject, body = _templates(spoken, packaged)
+    line = _filled(subject, spoken, context, _SUBJECT_VALUE_CHARS)
+    text = _filled(body, spoken, context, _BODY_VALUE_CHARS)
+    return Wording(line, text, to_html(text, language=spoken, title=line))
+
+
+def _own(choices: Mapping[Language, OwnTemplate], spoken: str, context: WordingContext) -> Wording:
+    """A company's own wording, in the client's language if it has it, else in the one it has."""
+    only = next(iter(choices.items()))
+    language, own = next((each for each in choices.items() if each[0] == spoken), only)
+    subject = _filled(compiled(own.subject, html=False), language, context, _SUBJECT_VALUE_CHARS)
+    line = re.sub(r"[ \t\r\n]+", " ", subject).strip()
+    html = own.html and _filled(
+        compiled(own.html, html=True), language, context, _BODY_VALUE_CHARS, spaced=False
+    )
+    if own.text:
+        text = _filled(compiled(own.text, html=False), language, context, _BODY_VALUE_CHARS)
+    else:
+        text = text_from_html(sanitise(html or ""))[0]
+    text = text.strip("\n") + "\n"
+    if not line or not text.strip():
+        raise MissingVariable("subject" if not line else "text")
     return Wording(
-        subject=_filled(subject, spoken, context, _SUBJECT_VALUE_CHARS),
-        text=_filled(body, spoken, context, _BODY_VALUE_CHARS),
+        line[:_OWN_SUBJECT_CHARS], text, html or to_html(text, language=language, title=line)
     )
 
 
@@ -101,17 +176,9 @@ def spoken_language(language: str) -> str:
     return spoken if spoken in _LOCALES else DEFAULT_LANGUAGE
 
 
-class _NamedUndefined(StrictUndefined):
-    """StrictUndefined whose error message is the bare name, for MissingVariable."""
-
-    @property
-    def _undefined_message(self) -> str:
-        return self._undefined_name or "a value"
-
-
 _ENVIRONMENT = SandboxedEnvironment(
     loader=FileSystemLoader(_TEMPLATES),
-    undefined=_NamedUndefined,
+    undefined=NamedUndefined,
     autoescape=False,  # plain text: nobody would turn &amp; back
     trim_blocks=True,
     lstrip_blocks=True,
@@ -120,9 +187,9 @@ _ENVIRONMENT = SandboxedEnvironment(
 
 
 @cache
-def _templates(language: str, type: FollowupType, step: int) -> tuple[Template, Template]:
+def _templates(language: str, name: str) -> tuple[Template, Template]:
     """Return subject and body. They are split before rendering: no value can move the border."""
-    name = f"{language}/{type.value}.{step}.txt"
+    name = f"{language}/{name}.txt"
     first_line, _, body = (_TEMPLATES / name).read_text(encoding="utf-8").partition("\n\n")
     if not first_line.startswith("Subject: ") or "\n" in first_line:
         raise ValueError(f"{name} does not begin with a Subject line and an empty one")
@@ -132,13 +199,20 @@ def _templates(language: str, type: FollowupType, step: int) -> tuple[Template, 
     )
 
 
-def _filled(template: Template, language: str, context: WordingContext, chars: int) -> str:
+def _filled(
+    template: Template,
+    language: str,
+    context: WordingContext,
+    chars: int,
+    *,
+    spaced: bool = True,
+) -> str:
     values = _values(context, language, chars)
     try:
         text = template.render(values)
     except UndefinedError as error:
         raise MissingVariable(_culprit(error.message or "a value", context)) from None
-    return _spaced_for_french(text) if language == "fr" else text
+    return _spaced_for_french(text) if spaced and language == "fr" else text
 
 
 def _culprit(name: str, context: WordingContext) -> str:
@@ -153,6 +227,7 @@ def _values(context: WordingContext, language: str, chars: int) -> dict[str, obj
         # Where nobody gave a name, many address books put the address: no way to greet a person.
         "client_name": "" if "@" in client_name else client_name,
         "sender_name": _one_line(context.sender_name, chars),
+        "signature": _lines(context.signature or ""),
     }
     optional: dict[str, object] = {
         "company_name": _one_line(context.company_name, chars),
@@ -160,8 +235,29 @@ def _values(context: WordingContext, language: str, chars: int) -> dict[str, obj
         "amount": _money(context.amount, context.currency, locale),
         "due_date": _day(context.due_date, language) if context.due_date else None,
         "days_late": context.days_late,
+        "client_email": _one_line(context.client_email, chars),
+        "sender_email": _one_line(context.sender_email, chars),
+        "payment_link": context.payment_link,
+        "signature_link": context.signature_link,
     }
+    optional |= _late_values(context.late, locale) if context.late else {}
     return values | {name: value for name, value in optional.items() if value not in (None, "")}
+
+
+def _late_values(late: LateDue, locale: str) -> dict[str, object]:
+    """The charge, the interest with its calculation, and the total: all as they are printed."""
+    values: dict[str, object] = {
+        "late_charge": _money(late.charge, "EUR", locale),
+        "late_total": _money(late.total, "EUR", locale),
+    }
+    if late.rate_percent is not None and late.interest is not None:
+        # The sign stands after an unbreakable space in French (CLDR has a narrow one).
+        percent = format_decimal(late.rate_percent, locale=locale)
+        values["late_rate"] = f"{percent}\u00a0%" if locale.startswith("fr") else f"{percent}%"
+        values["late_interest"] = _money(late.interest, "EUR", locale) or format_currency(
+            late.interest, "EUR", locale=locale
+        ).replace("\u202f", "\u00a0")
+    return values
 
 
 def _payable(amount: Decimal | None) -> bool:
@@ -185,6 +281,10 @@ def _day(day: date, language: str) -> str:
 def _spaced_for_french(text: str) -> str:
     """Make the space before : ; ! ? » and after « unbreakable; in the files it is a plain one."""
     return re.sub(r" ([:;!?»])", "\u00a0\\1", text).replace("« ", "«\u00a0")
+
+
+def _lines(value: str) -> str:
+    return "\n".join(_one_line(line, _BODY_VALUE_CHARS) for line in value.splitlines()).strip()
 
 
 def _one_line(value: str, chars: int) -> str:

@@ -37,6 +37,7 @@ class Client(Base):
 
     `email_key` is the normalised address; NULL for a client without one (then never unique).
     `do_not_contact`: reminders to this client are held.
+    `is_professional`: a business, not a consumer; NULL when nobody has said.
     """
 
     __tablename__ = "clients"
@@ -53,3 +54,4 @@ class Client(Base):
     language: Mapped[str | None] = mapped_column(sa.String(8))
     do_not_contact: Mapped[bool] = mapped_column(server_default=sa.false())
     created_at: Mapped[created]
+    is_professional: Mapped[bool | None]

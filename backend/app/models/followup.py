@@ -44,6 +44,8 @@ class Followup(Base):
     promised_until   the client's promise: no reminder until this day is over
     postponed_until  no reminder before this day
     approved_at      a person has let it go on, though it was old, bounced or one of too many
+    payment_link, signature_link   https addresses for this one; NULL: the company's, if any
+    document      a file below DOCUMENTS_DIR/<company_id>/ that goes with each of its mails
     """
 
     __tablename__ = "followups"
@@ -91,6 +93,9 @@ class Followup(Base):
     approved_at: Mapped[optional_instant]
     next_action_at: Mapped[created]
     created_at: Mapped[created]
+    payment_link: Mapped[str | None] = mapped_column(sa.String(2000))
+    signature_link: Mapped[str | None] = mapped_column(sa.String(2000))
+    document: Mapped[str | None] = mapped_column(sa.String(400))
 
 
 class OutboxMail(Base):

@@ -46,6 +46,11 @@ _FOLLOWUP_COLUMNS = (
     Client.email_key.label("client_key"),
     Client.language.label("client_language"),
     Client.do_not_contact,
+    Client.is_professional.label("client_is_professional"),
+    Followup.source_id,
+    Followup.payment_link,
+    Followup.signature_link,
+    Followup.document,
 )
 
 

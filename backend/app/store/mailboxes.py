@@ -289,6 +289,20 @@ def load_own_addresses(session: Session, company_id: int) -> frozenset[str]:
     return frozenset(address_key(a) for email, aliases in rows for a in (email, *aliases))
 
 
+def find_by_address(session: Session, company_id: int, address: str) -> int | None:
+    """The company's active mailbox in which mail to this address arrives; None when none does."""
+    key = address_key(address)
+    rows = session.execute(
+        sa.select(InboxIntegration.id, InboxIntegration.email, InboxIntegration.aliases)
+        .where(InboxIntegration.company_id == company_id, InboxIntegration.is_active)
+        .order_by(InboxIntegration.id)
+    ).all()
+    for integration_id, email, aliases in rows:
+        if key in map(address_key, (email, *aliases)):
+            return int(integration_id)
+    return None
+
+
 def load_connected_at(session: Session, integration_id: int) -> datetime | None:
     """Since when the mailbox is ours to read; now, for one that no run has met yet."""
     row = session.execute(

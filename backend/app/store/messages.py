@@ -8,7 +8,9 @@ from datetime import date, datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from backend.app.mail.identity import SYNTHETIC_DOMAIN
 from backend.app.mail.message import Classification, MailKind, ParsedMail, address_key
+from backend.app.mail.msgid import MOST_REFERENCES
 from backend.app.models import (
     Client,
     Conversation,
@@ -221,6 +223,33 @@ def find_conversation_of(session: Session, company_id: int, fingerprint: str) ->
             InboxMessage.company_id == company_id, InboxMessage.fingerprint == fingerprint
         )
     )
+
+
+def load_thread(session: Session, conversation_id: int, client_key: str) -> list[str]:
+    """The Message-IDs from the beginning of a conversation to what the client last wrote or got.
+
+    A mail that answers the last of them, with all of them as References (RFC 5322, 3.6.4), stands
+    in the client's mail program where the client expects it. [] when nothing there fits.
+    """
+    m = InboxMessage
+    rows = session.execute(
+        sa.select(m.external_id, m.in_reply_to, m.from_key, m.recipients)
+        .where(
+            m.conversation_id == conversation_id,
+            m.kind.in_([MailKind.HUMAN.value, MailKind.OWN.value]),
+            m.external_id.not_like(f"%@{SYNTHETIC_DOMAIN}"),
+        )
+        .order_by(m.sent_at.desc(), m.id.desc())
+        .limit(4 * MOST_REFERENCES)
+    ).all()
+    parents = {row.external_id: row.in_reply_to for row in rows}
+    seen = (row.external_id for row in rows if client_key in (row.from_key, *row.recipients))
+    chain: list[str] = []
+    at: str | None = next(seen, None)
+    while at is not None and at not in chain and len(chain) < MOST_REFERENCES:
+        chain.append(at)
+        at = parents.get(at)
+    return chain[::-1]
 
 
 def find_answer(

@@ -166,6 +166,11 @@ class DueFollowup:
     client_key: str | None
     client_language: str | None
     do_not_contact: bool
+    client_is_professional: bool | None
+    source_id: str | None
+    payment_link: str | None
+    signature_link: str | None
+    document: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from backend.scripts.cli.commands import (
     tell_if_cut,
 )
 from backend.scripts.cli.followup_import import import_
+from backend.scripts.cli.followup_preview import preview
 from backend.scripts.cli.terminal import local_time, say, show_json, show_table
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def command() -> None:
 
 
 command.add_command(import_)
+command.add_command(preview)
 
 
 @command.command(

@@ -1,0 +1,144 @@
+"""A company's own wordings, from its settings: checked when they are loaded, bounded when rendered.
+
+They are Jinja2 in its sandbox, and a small part of it: text, the variables of wording.py, `if`
+with and, or, not and comparisons, the tests `is defined` and `is not defined`, and a few filters.
+There are no loops, no arithmetic, no calls, no attributes and no includes, so that what a template
+costs is bounded by its length: `range(10**9)` or `'x' * 10**9` cannot be written.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Annotated, Any, Literal, Self
+
+from jinja2 import StrictUndefined, Template, TemplateError, nodes
+from jinja2.sandbox import SandboxedEnvironment
+from pydantic import Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from backend.app.followups.company_rules import Rules
+
+# Packaged wordings besides those of each type and escalation, for a step's `template`.
+PACKAGED_NAMES = ("invoice_soon_due",)
+MOST_TEMPLATES = 60
+MOST_CHARS = 20_000
+VARIABLES = frozenset(
+    (
+        "amount",
+        "client_email",
+        "client_name",
+        "company_name",
+        "days_late",
+        "due_date",
+        "late_charge",
+        "late_interest",
+        "late_rate",
+        "late_total",
+        "payment_link",
+        "sender_email",
+        "sender_name",
+        "signature",
+        "signature_link",
+        "source_label",
+    )
+)
+FILTERS = frozenset(("capitalize", "lower", "trim", "upper"))
+_NODES = (
+    nodes.Template,
+    nodes.Output,
+    nodes.TemplateData,
+    nodes.If,
+    nodes.CondExpr,
+    nodes.Name,
+    nodes.Const,
+    nodes.Compare,
+    nodes.Operand,
+    nodes.And,
+    nodes.Or,
+    nodes.Not,
+    nodes.Filter,
+    nodes.Test,
+)
+
+
+class NamedUndefined(StrictUndefined):
+    """StrictUndefined whose error message is the bare name, for MissingVariable."""
+
+    @property
+    def _undefined_message(self) -> str:
+        return self._undefined_name or "a value"
+
+
+@lru_cache(maxsize=2)
+def _environment(html: bool) -> SandboxedEnvironment:
+    return SandboxedEnvironment(
+        undefined=NamedUndefined,
+        autoescape=html,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+@lru_cache(maxsize=500)
+def compiled(source: str, *, html: bool) -> Template:
+    """The template, ready to render. Raises ValueError, which says what it may not hold."""
+    environment = _environment(html)
+    try:
+        for node in _walk(environment.parse(source)):
+            _require_allowed(node)
+        return environment.from_string(source)
+    except TemplateError as error:
+        raise ValueError(f"not a template: {error.message}") from None
+    except (RecursionError, SyntaxError, MemoryError):
+        raise ValueError("too deeply nested") from None
+
+
+def _walk(tree: nodes.Template) -> list[nodes.Node]:
+    return [tree, *tree.find_all(nodes.Node)]
+
+
+def _require_allowed(node: nodes.Node) -> None:
+    if not isinstance(node, _NODES):
+        raise ValueError(f"line {node.lineno}: {type(node).__name__.lower()} is not allowed here")
+    if isinstance(node, nodes.Name) and node.name not in VARIABLES:
+        raise ValueError(
+            f"line {node.lineno}: there is no variable {node.name[:60]}; there are "
+            + ", ".join(sorted(VARIABLES))
+        )
+    if isinstance(node, nodes.Filter) and node.name not in FILTERS:
+        raise ValueError(f"line {node.lineno}: there is no filter {node.name[:60]} here")
+    if isinstance(node, nodes.Test) and node.name not in ("defined", "undefined"):
+        raise ValueError(f"line {node.lineno}: there is no test {node.name[:60]} here")
+
+
+class OwnTemplate(Rules):
+    """One wording in one language. With one of text and html alone, the other is made from it."""
+
+    subject: Annotated[str, Field(min_length=1, max_length=300)]
+    text: Annotated[str, Field(min_length=1, max_length=MOST_CHARS)] | None = None
+    html: Annotated[str, Field(min_length=1, max_length=MOST_CHARS)] | None = None
+
+    @model_validator(mode="after")
+    def _can_be_rendered(self) -> Self:
+        if self.text is None and self.html is None:
+            raise PydanticCustomError("no_body", "must have text, html, or both")
+        for name, html in (("subject", False), ("text", False), ("html", True)):
+            source: Any = getattr(self, name)
+            if source is None:
+                continue
+            try:
+                compiled(source, html=html)
+            except ValueError as error:
+                raise PydanticCustomError(
+                    "template", "{name}: {error}", {"name": name, "error": str(error)}
+                ) from None
+        return self
+
+
+Language = Literal["fr", "en"]
+TemplateName = Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]{0,59}$")]
+OwnTemplates = Annotated[
+    dict[TemplateName, Annotated[dict[Language, OwnTemplate], Field(min_length=1)]],
+    Field(max_length=MOST_TEMPLATES),
+]

@@ -1,0 +1,68 @@
+"""manage.py followup preview"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from backend.scripts.cli.commands import company_option, examples, id_argument, json_option
+from backend.scripts.cli.terminal import say, show_json
+
+if TYPE_CHECKING:
+    from backend.app.operate.preview import Preview
+
+
+@click.command(
+    "preview",
+    epilog=examples(
+        "followup preview 12", "followup preview 12 --step 3", "followup preview 12 --eml mail.eml"
+    ),
+)
+@id_argument("followup_id")
+@click.option("--step", type=click.IntRange(1, 20), help="Which step; by default the next.")
+@click.option(
+    "--eml",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the whole mail to this file, HTML and attachment included, for a mail program.",
+)
+@company_option()
+@json_option
+def preview(
+    followup_id: int, step: int | None, eml: Path | None, company_id: int | None, as_json: bool
+) -> None:
+    """Show the mail of a step as it would go out today. Nothing is sent or written down."""
+    from backend.app import db
+    from backend.app.errors import BadInput
+    from backend.app.operate.preview import preview_step
+    from backend.scripts.cli.installation import opened
+
+    with opened() as installation:
+        documents = installation.settings.documents_dir
+        found = db.read(preview_step, company_id, followup_id, step, db.utc_now(), documents)
+    if eml is not None:
+        try:
+            eml.write_bytes(found.raw)
+        except OSError as error:
+            raise BadInput(f"{eml} cannot be written: {error.strerror}") from error
+    if as_json:
+        show_json({name: getattr(found, name) for name in found.__slots__ if name != "raw"})
+    else:
+        _say(found)
+
+
+def _say(found: Preview) -> None:
+    say(f"step        {found.step}")
+    say(f"From        {found.sender}")
+    say(f"To          {found.recipient}")
+    if found.reply_to:
+        say(f"Reply-To    {found.reply_to}")
+    say(f"Subject     {found.subject}")
+    for name in found.attachments:
+        say(f"attachment  {name}")
+    if found.references:
+        say(f"thread      answers the conversation's last mail, {found.references} references")
+    say("")
+    for line in found.text.rstrip("\n").split("\n"):
+        say(line)
