@@ -54,8 +54,8 @@ def simulate(
         sender_rests = reader_rests = start
         for hour in range(days * 24):
             world.now = start + hour * HOUR
-            sender_rests = _outage(world, sender_rests, "sender away")
-            reader_rests = _outage(world, reader_rests, "reader away")
+            sender_rests = _outage(world, sender_rests, "sender away", every_days=45)
+            reader_rests = _outage(world, reader_rests, "reader away", every_days=15)
             world.reading = world.now >= reader_rests
             _life_goes_on(world)
             if world.now >= sender_rests and world.is_due():
@@ -65,8 +65,8 @@ def simulate(
     return world
 
 
-def _outage(world: World, until: datetime, name: str) -> datetime:
-    if world.now >= until and world.chance.random() < 1 / (24 * 45):
+def _outage(world: World, until: datetime, name: str, *, every_days: int) -> datetime:
+    if world.now >= until and world.chance.random() < 1 / (24 * every_days):
         world.note(name)
         return world.now + timedelta(days=world.chance.randint(1, 10))
     return until
@@ -75,8 +75,8 @@ def _outage(world: World, until: datetime, name: str) -> datetime:
 def _life_goes_on(world: World) -> None:
     """What clients, servers and people do within this hour."""
     chance = world.chance
-    for delivery in world.deliveries[-8:]:
-        if not HOUR <= world.now - delivery.at < 30 * HOUR or chance.random() > 0.012:
+    for delivery in world.deliveries[-30:]:
+        if not HOUR <= world.now - delivery.at < 200 * HOUR or chance.random() > 0.003:
             continue
         act = chance.random()
         if act < 0.35:

@@ -53,6 +53,10 @@ _FOLLOWUP_COLUMNS = (
     Followup.document,
 )
 
+# Word for word the condition of ix_followups_due: SQLite does not take `auto_enabled = 1` for it,
+# and would read the whole table.
+_LOOKED_AT = sa.text("followups.auto_state = 'active' AND followups.auto_enabled")
+
 
 def list_due(
     session: Session,
@@ -66,9 +70,7 @@ def list_due(
 
     followup_id: this one, whenever its time is.
     """
-    query = sa.select(Followup.id, Followup.company_id).where(
-        Followup.auto_state == AutoState.ACTIVE.value, Followup.auto_enabled
-    )
+    query = sa.select(Followup.id, Followup.company_id).where(_LOOKED_AT)
     if followup_id is not None:
         query = query.where(Followup.id == followup_id)
     else:

@@ -30,6 +30,9 @@ from backend.app.store.upsert import insert_unless_there
 _CLAIM_COLUMNS = tuple(getattr(OutboxMail, name) for name in OutboxClaim.__dataclass_fields__)
 # States from which a step may be claimed (again): nothing of it has gone out.
 CLAIMABLE = (OutboxState.PLANNED, OutboxState.CANCELLED)
+# Word for word the condition of ix_outbox_unsettled: SQLite does not see that `state = 'claimed'`
+# lies within it, and would read the whole table.
+UNSETTLED = sa.text("outbox.state IN ('claimed', 'sending', 'uncertain')")
 
 
 def find_step(session: Session, followup_id: int, step: int) -> OutboxMail | None:
@@ -242,7 +245,7 @@ def list_abandoned(session: Session, state: OutboxState, limit: int = 500) -> li
     """Steps in `state` whose worker's lease has ended: it was killed, or hangs."""
     rows = session.execute(
         sa.select(*_CLAIM_COLUMNS)
-        .where(OutboxMail.state == state.value, OutboxMail.lease_until < database_now())
+        .where(UNSETTLED, OutboxMail.state == state.value, OutboxMail.lease_until < database_now())
         .order_by(OutboxMail.lease_until)
         .limit(limit)
     ).all()
@@ -286,7 +289,7 @@ def list_uncertain(session: Session) -> list[OutboxClaim]:
     """Uncertain steps, those too that a person was asked about: proof may still come."""
     rows = session.execute(
         sa.select(*_CLAIM_COLUMNS)
-        .where(OutboxMail.state == OutboxState.UNCERTAIN.value)
+        .where(UNSETTLED, OutboxMail.state == OutboxState.UNCERTAIN.value)
         .order_by(OutboxMail.id)
     ).all()
     return [OutboxClaim(**row._mapping) for row in rows]

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from backend.app.mail.message import MailKind
 from backend.app.models import InboxIntegration, InboxMessage, OutboxMail, OutboxState
 from backend.app.store.clients import lock_client
+from backend.app.store.outbox import UNSETTLED
 from backend.app.store.records import Bounces, Spent
 
 
@@ -44,7 +45,7 @@ def load_spent(
     o = OutboxMail
     today = o.sending_at >= day_began
     before = (o.sending_at >= weeks_began, o.sending_at < day_began)
-    under_way = o.state == OutboxState.CLAIMED.value
+    under_way = sa.and_(UNSETTLED, o.state == OutboxState.CLAIMED.value)
     return Spent(
         client_mail_at=session.scalar(
             sa.select(sa.func.max(o.sending_at)).where(o.client_id == client_id)
