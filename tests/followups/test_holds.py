@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from backend.app import db
+from backend.app.followups import settle
 from backend.app.followups.policy import Hold, ReasonCode, Send, Wait
 from backend.app.models import (
     Client,
@@ -284,3 +286,15 @@ def test_hundreds_at_once_on_activation_cannot_happen(office: Office) -> None:
     assert {office.state(each)[1] for each in old} == {"too_old: step 1 was due 2026-03-08"}
     assert office.followup(fresh).steps_sent == 1
     assert office.send(TUESDAY + timedelta(hours=1)).counts == {}
+
+
+def test_what_was_put_off_is_cancelled_when_the_followup_stops(office: Office) -> None:
+    claimed = office.claimed(office.reminder())
+    db.write(settle.settle_mailbox_down, claimed, "no connection", db.utc_now())
+    assert office.outbox(claimed.followup_id).state == "planned"
+    office.installation.set(Followup, claimed.followup_id, status="paid")
+
+    office.send()
+
+    assert office.outbox(claimed.followup_id).state == "cancelled"
+    assert office.state(claimed.followup_id) == ("stopped", "paid")

@@ -105,7 +105,8 @@ def _claim(
     now: datetime,
 ) -> OutboxClaim | None:
     if draft.decision.skipped:
-        outbox.cancel_skipped(session, followup_id, draft.decision.skipped)
+        skipped = draft.decision.skipped
+        outbox.cancel_planned(session, followup_id, skipped, why="a later step goes")
     claimed = outbox.claim(
         session, followup_id, draft.decision.step, owner, lease_seconds, draft.columns
     )
@@ -153,6 +154,7 @@ def _record_end(session: Session, followup: DueFollowup, reason: ReasonCode, now
     news = reason is ReasonCode.ANSWERED and status_reason(followup.status) is not reason
     status = STATUS_ANSWERED if news else None
     followups.end_automation(session, followup, state, reason.value, at=now, status=status)
+    outbox.cancel_planned(session, followup.id, None, why=f"stopped: {reason.value}")
 
 
 def begin_sending(

@@ -70,16 +70,19 @@ def has_open_step(session: Session, followup_id: int, steps: Sequence[int] | Non
     return found is not None
 
 
-def cancel_skipped(session: Session, followup_id: int, steps: Sequence[int]) -> None:
-    """planned -> cancelled: their time has passed. The caller holds the follow-up's row."""
+def cancel_planned(
+    session: Session, followup_id: int, steps: Sequence[int] | None, *, why: str
+) -> None:
+    """planned -> cancelled, for these steps or all. The caller holds the follow-up's row."""
+    which = () if steps is None else (OutboxMail.step.in_(steps),)
     session.execute(
         sa.update(OutboxMail)
         .where(
             OutboxMail.followup_id == followup_id,
-            OutboxMail.step.in_(steps),
             OutboxMail.state == OutboxState.PLANNED.value,
+            *which,
         )
-        .values(state=OutboxState.CANCELLED.value, next_attempt_at=None, error="a later step goes")
+        .values(state=OutboxState.CANCELLED.value, next_attempt_at=None, error=why[:500])
     )
 
 
