@@ -1,9 +1,9 @@
 """What choosing the due follow-ups costs, in a small table and in a big one.
 
-    python -m tests.bench.selection [--small 10000] [--big 1000000] [--due 1000] [--database URL]
+    python -m tests.bench.selection [--small 10000] [--big 1000000] [--due 1000] [--postgresql]
 
 The cost of a run must be that of what is due: with as many due, the ratio of the two is to be at
-most 1.5. --database: an empty PostgreSQL database; without it, SQLite in a temporary directory.
+most 1.5. On SQLite in a temporary directory, or with --postgresql on a server of its own there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +21,7 @@ from backend.app import db
 from backend.app.models import Followup
 from backend.app.store import followups, outbox
 from tests.installation import Installation
+from tests.simulation.place import fresh_database
 
 NOW = datetime(2027, 6, 1, 9, tzinfo=UTC)
 BATCH = 20_000
@@ -95,11 +95,10 @@ def main() -> int:
     parser.add_argument("--small", type=int, default=10_000)
     parser.add_argument("--big", type=int, default=1_000_000)
     parser.add_argument("--due", type=int, default=1_000)
-    parser.add_argument("--database")
+    parser.add_argument("--postgresql", action="store_true")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory:
-        url = arguments.database or f"sqlite:///{directory}/bench.db"
-        ratio = measure(url, Path(directory), arguments.small, arguments.big, arguments.due)
+    with fresh_database(postgresql=arguments.postgresql) as (url, directory):
+        ratio = measure(url, directory, arguments.small, arguments.big, arguments.due)
     print(f"ratio {ratio:.2f}, to be at most {LARGEST_RATIO}")
     return 0 if ratio <= LARGEST_RATIO else 1
 

@@ -7,11 +7,13 @@ written need not survive a power cut here: fsync is off.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import pwd
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -40,6 +42,16 @@ def stop_postgresql(facts: Facts) -> None:
     """End a PostgreSQL that this session started, without a checkpoint."""
     pid_file = Path(facts["data"]) / "postmaster.pid"
     stop_process(int(pid_file.read_text().splitlines()[0]), signal.SIGQUIT)
+
+
+@contextlib.contextmanager
+def private_postgresql(home: Path) -> Iterator[str]:
+    """The URL of a PostgreSQL of its own, for a script that runs outside pytest."""
+    facts = _start(home)
+    try:
+        yield f"{DRIVER}://postgres@/postgres?host={home}"
+    finally:
+        stop_postgresql(facts)
 
 
 def _start(home: Path) -> Facts:

@@ -1,6 +1,6 @@
 """A year of reminders, hour by hour, and the books held against what really happened.
 
-    python -m tests.simulation.year [--followups 200] [--days 365] [--seed 1] [--database URL]
+    python -m tests.simulation.year [--followups 200] [--days 365] [--seed 1] [--postgresql]
 
 Random replies, payments, absences and bounces; runs that start twice; killed runs; servers that
 do not answer; outages of the sender and of the sync script of 1 to 10 days; both clock changes.
@@ -13,10 +13,8 @@ import argparse
 import logging
 import random
 import sys
-import tempfile
 from collections import Counter
 from datetime import UTC, date, datetime, time, timedelta
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -25,6 +23,7 @@ import sqlalchemy as sa
 from backend.app import db
 from backend.app.models import Company, Followup, OutboxMail
 from tests.installation import Installation
+from tests.simulation.place import fresh_database
 from tests.simulation.world import HOUR, World, people_the_world, simulated
 
 START = datetime(2027, 1, 4, tzinfo=UTC)
@@ -219,13 +218,12 @@ def main() -> int:
     parser.add_argument("--followups", type=int, default=200)
     parser.add_argument("--days", type=int, default=365)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--database", help="an empty PostgreSQL database; default: SQLite")
+    parser.add_argument("--postgresql", action="store_true", help="on a server of its own")
     arguments = parser.parse_args()
     logging.getLogger("relance").setLevel(logging.CRITICAL)
-    with tempfile.TemporaryDirectory() as directory:
-        url = arguments.database or f"sqlite:///{directory}/year.db"
+    with fresh_database(postgresql=arguments.postgresql) as (url, directory):
         db.upgrade(url)
-        installation = Installation(url, Path(directory))
+        installation = Installation(url, directory)
         world = simulate(
             installation, followups=arguments.followups, days=arguments.days, seed=arguments.seed
         )
