@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from backend.app.db import database_now
-from backend.app.models import Client, OutboxMail, QuarantinedMail
+from backend.app.models import Client, OutboxMail, QuarantinedMail, SentCopy
 from tests.coexistence.inside import run_inside
 from tests.coexistence.scenes import Mailbox, due_reminders, mail_with_file, new_mailbox
 from tests.coexistence.statements import TABLES, Touch, touches, watched
@@ -38,6 +38,7 @@ THE_TABLE = """
 BESIDES = """
 | quarantined_mails   | read, create, update, delete | read           |
 | oauth_grants        | read, update         | read, update         |
+| sent_copies         | read, update                 | create         |
 | cron_runs           | create, update               | create, update |
 | alembic_version     | read                         | read           |
 """
@@ -187,6 +188,9 @@ def answers_and_returns(
     )
     in_the_way(installation, box).unlink()
     quarantine_is_due(installation)
+    installation.change(
+        lambda s: s.execute(sa.update(SentCopy).values(next_attempt_at=database_now(-1)))
+    )
 
 
 def quarantine_is_due(installation: Installation) -> None:

@@ -17,7 +17,15 @@ from backend.app.mail.message import Classification, MailKind
 from backend.app.mail.parse import parse_mail
 from backend.app.mail.subject import read_subject
 from backend.app.models import AutoState, HistoryStatus, OutboxState
-from backend.app.store import clients, conversations, followups, messages, outbox, tenants
+from backend.app.store import (
+    clients,
+    conversations,
+    followups,
+    messages,
+    outbox,
+    sent_copies,
+    tenants,
+)
 from backend.app.store.records import DueFollowup, OutboxClaim
 
 OWN_REMINDER = Classification(MailKind.OWN, "reminder")
@@ -57,7 +65,7 @@ def settle_sent(
         step=claimed.step,
         at=sent_at,
         conversation_id=conversation_id,
-        next_action_at=_next_look(session, claimed, sent_at, now),
+        next_action_at=_plan_next(session, claimed, sent_at, now, accepted=reply is not None),
     )
     return conversation_id
 
@@ -75,13 +83,19 @@ def _record_skipped(session: Session, followup: DueFollowup, step: int, at: date
         )
 
 
-def _next_look(
-    session: Session, claimed: OutboxClaim, sent_at: datetime, now: datetime
+def _plan_next(
+    session: Session, claimed: OutboxClaim, sent_at: datetime, now: datetime, *, accepted: bool
 ) -> datetime:
+    """When to look again; and a copy in Sent is asked for where the server has just accepted it.
+
+    Other proof than the server's word is mostly that copy itself.
+    """
     try:
         situation = load_situation(session, claimed.followup_id, now)
     except SettingsInvalid:
         return now  # what went out is settled all the same; the next run names the wrong key
+    if accepted and situation.rules.mail.copy_in_sent:
+        sent_copies.want(session, claimed)
     after = replace(situation.facts, steps_sent=claimed.step, last_step_at=sent_at)
     return next_look(after, situation.rules, now)
 

@@ -5,6 +5,7 @@
     new mail in every folder, then history               from its newest back to the horizon
     sizes, then bodies in batches bounded by bytes       no transaction is open here
     each mail: prepare, then ingest                      one commit a mail, with the checkpoint
+    copies of our reminders into Sent, where none lies   one commit a copy
     release the lease                                    one commit
 
 A mailbox that fails backs off and the next one goes on. A mail that fails goes to quarantine and
@@ -27,6 +28,7 @@ from backend.app.errors import CredentialsUnreadable, FolderGone, LeaseLost, Mai
 from backend.app.inbox.audit import audit_is_due, audit_mailbox
 from backend.app.inbox.backoff import backoff_seconds
 from backend.app.inbox.bodies import ask_for_bodies
+from backend.app.inbox.copies import file_copies
 from backend.app.inbox.folder import WINDOW_UIDS, FolderVisit, meet_folder
 from backend.app.inbox.plan import history_since, plan_fetch, windows
 from backend.app.inbox.visit import Budget, Visit, describe
@@ -149,6 +151,7 @@ def _sync_mailbox(visit: Visit) -> bool:
             audit_mailbox(visit, met)
         for each in met:
             each.require_lasting_numbers()
+        file_copies(visit, connection, folders)
     return all(done)
 
 

@@ -1,6 +1,7 @@
 """The network edge towards IMAP (RFC 3501, 9051). Read-only, whatever happens (I3).
 
 Folders are opened with EXAMINE and mail is fetched with BODY.PEEK[], so that no flag changes.
+`append_seen` alone adds something: a copy of our own reminder to Sent.
 UIDs are asked for by explicit ranges: an answer to `n:*` always holds the last message, however
 old (RFC 3501, 6.4.8), and servers send FETCH rows that nobody asked for.
 """
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-from imapclient import IMAPClient, SocketTimeout, imap_utf7
+from imapclient import SEEN, IMAPClient, SocketTimeout, imap_utf7
 from imapclient.exceptions import (
     IMAPClientAbortError,
     IMAPClientError,
@@ -110,6 +111,21 @@ class MailboxConnection:
         if not isinstance(value, int):
             raise ServerFault(f"{self._endpoint} gave no UIDVALIDITY for a folder")
         return value
+
+    def holds_message(self, name: str, message_id: str) -> bool:
+        """Whether a folder holds a mail with this Message-ID (without <>). Raises FolderGone."""
+        self.examine(name)
+        wanted = f"<{message_id}>".encode("ascii", "replace")
+        with self._answered():
+            return bool(self._client.search([b"HEADER", b"Message-ID", wanted]))
+
+    def append_seen(self, name: str, raw: bytes, at: datetime) -> None:
+        """Add a mail, already read, to a folder: the one command here that writes to a mailbox.
+
+        at: its INTERNALDATE, aware. Raises FolderGone when the folder does not take it.
+        """
+        with self._answered(folder=name):
+            self._client.append(imap_utf7.encode(name), raw, flags=(SEEN,), msg_time=at)
 
     def uids(self, first: int, last: int) -> list[int]:
         """The UIDs from first to last that may exist, ascending; a short range is not asked for.

@@ -28,6 +28,7 @@ from backend.app.models.mailbox import (
     Security,
 )
 from backend.app.models.run import CronRun
+from backend.app.models.sent_copy import CopyState, SentCopy
 
 __all__ = [
     "AutoState",
@@ -37,6 +38,7 @@ __all__ = [
     "CompanySettings",
     "Conversation",
     "ConversationStatus",
+    "CopyState",
     "CronRun",
     "FolderCheckpoint",
     "Followup",
@@ -54,4 +56,5 @@ __all__ = [
     "OutboxState",
     "QuarantinedMail",
     "Security",
+    "SentCopy",
 ]

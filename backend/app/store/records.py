@@ -243,6 +243,17 @@ class OutboxClaim:
 
 
 @dataclass(frozen=True, slots=True)
+class WantedCopy:
+    """A reminder that went out at sent_at and whose copy is to lie in Sent."""
+
+    outbox_id: int
+    attempts: int
+    message_id: str
+    raw: bytes = field(repr=False)
+    sent_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class StoredFile:
     """An attachment that lies on disk already."""
 
