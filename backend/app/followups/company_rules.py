@@ -178,7 +178,6 @@ class MailRules(Rules):
     sender_name      beside the mailbox's address; None: the mailbox's own name
     auto_submitted   mark reminders `Auto-Submitted: auto-generated` (RFC 3834)
     copy_in_sent     append a copy to the Sent folder where the provider files none
-    group            several due reminders of one type for one client go into one mail
     signature        lines under the text; None: the company's name
     payment_link     may contain {source_id}, {source_label} and {amount}
     """
@@ -187,7 +186,6 @@ class MailRules(Rules):
     reply_to: EmailAddress | None = None
     auto_submitted: bool = True
     copy_in_sent: bool = True
-    group: bool = False
     signature: Annotated[str, Field(max_length=2000)] | None = None
     signature_link: WebAddress | None = None
     payment_link: WebAddress | None = None
