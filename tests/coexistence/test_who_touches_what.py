@@ -33,12 +33,13 @@ THE_TABLE = """
 | outbox              | read                 | read, create, update |
 """
 # Not in the design's table: the mails kept raw beside the ledger, which leave it when they could
-# be handled after all, the OAuth2 tokens, which either script renews, the runs' own records, and
-# alembic's word on the schema.
+# be handled after all, the senders' counters, the OAuth2 tokens, which either script renews, the
+# runs' own records, and alembic's word on the schema.
 BESIDES = """
 | quarantined_mails   | read, create, update, delete | read           |
 | oauth_grants        | read, update         | read, update         |
 | sent_copies         | read, update                 | create         |
+| sender_hours        | create, update, delete | -                  |
 | cron_runs           | create, update               | create, update |
 | alembic_version     | read                         | read           |
 """

@@ -132,6 +132,7 @@ def _file_message(
         conversation_id=conversation_id,
         placement="own_reminder",
         is_from_client=False,
+        read=True,
         sent_at=said_at,
         arrived_at=said_at,
     )

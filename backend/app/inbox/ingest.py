@@ -23,7 +23,7 @@ from backend.app.mail.message import Address, Classification, MailKind, ParsedMa
 from backend.app.mail.parse import parse_mail
 from backend.app.mail.subject import read_subject
 from backend.app.models import LedgerState
-from backend.app.store import clients, conversations, ledger, mailboxes, messages
+from backend.app.store import clients, conversations, ledger, mailboxes, messages, senders
 from backend.app.store.checkpoints import advance_checkpoint
 from backend.app.store.records import Checkpoint, Lease, Place, StoredFile
 
@@ -31,6 +31,7 @@ SUBJECT_JOINS_WITHIN = timedelta(days=30)
 CLOCKS_DIFFER = timedelta(days=1)  # an answer may be dated before what it answers
 MAX_REFERENCES = 32
 EARLIEST_DATE = datetime(1990, 1, 1, tzinfo=UTC)
+STORM_NOTE = f"one of a flood: more than {senders.STORM_MAILS} mails of its sender within the hour"
 # Whose mails make their senders clients: people, and people's vacation notices.
 CLIENT_KINDS = frozenset({MailKind.HUMAN, MailKind.AUTO_REPLY})
 
@@ -76,6 +77,7 @@ class Ingested:
     message_id: int | None = None
     conversation_id: int | None = None
     reason: str = ""
+    storm_begins: bool = False
 
 
 def prepare(
@@ -165,11 +167,17 @@ def _recognise(
 def _store(session: Session, intake: Intake, item: PreparedMail) -> Ingested:
     mail, kind = item.mail, item.classification.kind
     ours = kind is MailKind.OWN
+    count = 0
+    if mail.sender is not None and not ours and not intake.is_history(item):
+        count = senders.count_mail(session, intake.company_id, mail.sender.key, item.arrived_at)
+    quiet = count > senders.STORM_MAILS
+    if quiet:
+        mail = replace(mail, notes=(*mail.notes, STORM_NOTE))
     placement = place(_facts(session, intake, item, ours))
     conversation_id = placement.conversation_id
-    if conversation_id is None or not _append(session, intake, item, conversation_id):
+    if conversation_id is None or not _append(session, intake, item, conversation_id, quiet):
         conversation_id = _open_conversation(session, intake, item, placement)
-        _append(session, intake, item, conversation_id)
+        _append(session, intake, item, conversation_id, quiet)
     message_id = messages.insert_message(
         session,
         mail,
@@ -181,22 +189,29 @@ def _store(session: Session, intake: Intake, item: PreparedMail) -> Ingested:
         is_from_client=not ours,
         sent_at=item.sent_at,
         arrived_at=item.arrived_at,
-        history=intake.is_history(item),
+        read=ours or quiet or intake.is_history(item),
     )
     if message_id is None:
         raise RaceLost("the same mail came through another mailbox at this instant")
     messages.insert_attachments(session, intake.company_id, message_id, item.files)
-    return Ingested(LedgerState.STORED, message_id, conversation_id, placement.reason)
+    begins = count == senders.STORM_MAILS + 1
+    return Ingested(
+        LedgerState.STORED, message_id, conversation_id, placement.reason, storm_begins=begins
+    )
 
 
-def _append(session: Session, intake: Intake, item: PreparedMail, conversation_id: int) -> bool:
+def _append(
+    session: Session, intake: Intake, item: PreparedMail, conversation_id: int, quiet: bool
+) -> bool:
+    """quiet: one mail of a flood, which asks for nobody's attention."""
     kind = item.classification.kind
+    quiet = quiet or _is_spam(session, intake, item)
     return conversations.append(
         session,
         conversation_id,
         at=item.arrived_at,
-        unread=kind is not MailKind.OWN and not intake.is_history(item),
-        awaits_us=None if _is_spam(session, intake, item) else _awaits_us(kind),
+        unread=kind is not MailKind.OWN and not quiet and not intake.is_history(item),
+        awaits_us=None if quiet else _awaits_us(kind),
         history=intake.is_history(item),
         folder_id=_drawer_id(session, intake, item),
     )

@@ -20,7 +20,7 @@ from backend.app.mail.charsets import clean_line
 from backend.app.mail.parse import parse_headers
 from backend.app.models import LedgerState
 from backend.app.runtime import Report, Run
-from backend.app.store import checkpoints, conversations, ledger, mailboxes, tenants
+from backend.app.store import checkpoints, conversations, ledger, mailboxes, senders, tenants
 from backend.app.store.records import Checkpoint, Lease, Place, Quarantined
 
 log = logging.getLogger("relance.sync")
@@ -161,6 +161,14 @@ class Visit:
             result.conversation_id or "-",
             result.reason,
         )
+        if result.storm_begins:
+            log.warning(
+                "integration=%d conversation=%s storm: more than %d mails of one sender within the "
+                "hour; further ones come as read",
+                place.integration_id,
+                result.conversation_id,
+                senders.STORM_MAILS,
+            )
         return result
 
     def say_quarantined(self, role: str, place: Place, error: str) -> None:
@@ -207,6 +215,7 @@ def load_intake(session: Session, run: Run, lease: Lease) -> Intake:
         slug: conversations.find_or_create_folder(session, company.id, slug, name)
         for slug, name in drawer_names(rules, company.language).items()
     }
+    senders.forget_old_hours(session, company.id)
     own = mailboxes.load_own_addresses(session, company.id)
     return Intake(
         lease,

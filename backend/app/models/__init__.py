@@ -16,6 +16,7 @@ from backend.app.models.inbox import (
     InboxFolder,
     InboxMessage,
     MessageAttachment,
+    SenderHour,
 )
 from backend.app.models.mailbox import (
     FolderCheckpoint,
@@ -57,4 +58,5 @@ __all__ = [
     "QuarantinedMail",
     "Security",
     "SentCopy",
+    "SenderHour",
 ]

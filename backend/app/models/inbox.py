@@ -136,6 +136,17 @@ class InboxMessage(Base):
     created_at: Mapped[created]
 
 
+class SenderHour(Base):
+    """How many mails one sender sent to a company within one hour of arrival (UTC)."""
+
+    __tablename__ = "sender_hours"
+
+    company_id: Mapped[int] = mapped_column(sa.ForeignKey("companies.id"), primary_key=True)
+    sender_key: Mapped[str] = mapped_column(sa.String(320), primary_key=True)
+    hour: Mapped[instant] = mapped_column(primary_key=True)
+    mails: Mapped[int] = mapped_column(server_default="1")
+
+
 class MessageAttachment(Base):
     """A file of a message. Its bytes lie under ATTACHMENTS_DIR/<company>/<sha256>."""
 

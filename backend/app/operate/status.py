@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from backend.app.db import load_now
 from backend.app.models import AutoState, LedgerState, OutboxState
 from backend.app.operate.explain import meaning_of
-from backend.app.store import admin_followups, admin_mailboxes, admin_totals
+from backend.app.store import admin_followups, admin_mailboxes, admin_totals, senders
 from backend.app.store.admin_records import MailboxRow, OutboxRow, RunRow
 
 SCRIPTS = ("sync", "followups")
@@ -72,6 +72,16 @@ class UncertainStep:
     if_it_did_not: str
 
 
+@dataclass(frozen=True, slots=True)
+class Storm:
+    """A flood of one sender: so many mails in the hour that began then (aware UTC)."""
+
+    company_id: int
+    sender: str
+    hour: datetime
+    mails: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """at: the database's clock. ledger, followups, outbox: counts by state, every state named.
@@ -92,6 +102,7 @@ class Status:
     held: list[HeldReason]
     outbox: dict[str, int]
     uncertain: list[UncertainStep]
+    storms: list[Storm]
 
 
 def load_status(
@@ -120,6 +131,7 @@ def load_status(
         held=held_reasons(by_reason),
         outbox=_by_state(OutboxState, admin_totals.count_outbox(session, company_id)),
         uncertain=[settlement(row) for row in uncertain],
+        storms=[Storm(*row) for row in senders.list_storms(session, company_id)],
     )
 
 

@@ -137,7 +137,7 @@ def insert_message(
     is_from_client: bool,
     sent_at: datetime,
     arrived_at: datetime,
-    history: bool = False,
+    read: bool,
 ) -> int | None:
     """The new message's id, or None when the same mail is a message already."""
     sender = mail.sender
@@ -162,7 +162,7 @@ def insert_message(
             "reply_content": mail.reply_text if mail.reply_text != mail.text else None,
             "content_html": mail.html,
             "is_from_client": is_from_client,
-            "read": history or not is_from_client,
+            "read": read,
             "kind": classification.kind.value,
             "kind_reason": classification.reason[:60],
             "back_on": classification.back_on,

@@ -68,6 +68,9 @@ def say_status(found: Status) -> None:
         say(f"  {found.left} older ones stay on the servers; see: manage.py mailbox set --help")
     if found.quarantine:
         say(f"  {found.quarantine} in quarantine now; see: manage.py quarantine list")
+    for storm in found.storms:
+        when = local_time(storm.hour)
+        say(f"  storm: {storm.mails} mails of {clean(storm.sender)} in the hour from {when}")
     _heading("Follow-ups")
     say(f"  {_counts(found.followups)}")
     for held in found.held:
