@@ -105,6 +105,8 @@ def test_unclosed_paragraphs_and_cells_are_no_nesting() -> None:
         HEAD + b"Content-Type: text/plain; format=flowed\r\n\r\n" + b"a \n" * 100_000,
         b"Return-Path: <>\nFrom: MAILER-DAEMON\n\n" + b"X-a: b\n" * 50_000,
         b"Return-Path: <>\nFrom: MAILER-DAEMON\n\n" + b"delivery to " * 50_000,
+        # White space that a pattern for the whole block shared out in 8^30 ways.
+        b"Return-Path: <>\nFrom: MAILER-DAEMON\n\nTo: x\n" + b"         x\n" * 40,
     ],
 )
 def test_repetition_ends(raw: bytes) -> None:

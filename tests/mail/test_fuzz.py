@@ -11,34 +11,7 @@ from backend.app.mail.classify import classify
 from backend.app.mail.message import MailKind, ParsedMail
 from backend.app.mail.msgid import MAX_LENGTH
 from backend.app.mail.parse import parse_headers, parse_mail
-from tests.mail.fixture_mail import FIXTURES
-
-RAWS = [path.read_bytes() for path in sorted(FIXTURES.glob("*.eml"))]
-TOKENS = [b"\0", b"\r", b"\n", b"\r\n\r\n", b"--", b"=?utf-8?b?", b"?=", b"<", b">", b'"', b"\xff"]
-TOKENS += [b":", b";", b"boundary=", b"charset=utf-16", b"charset=zip", b"Content-Type: ", b"=\n"]
-TOKENS += [b"Content-Transfer-Encoding: base64\n", b"(", b"@", b"\xed\xa0\x80", b"begin 644 x\n"]
-TOKENS += [b"message/rfc822", b"application/ms-tnef", b"format=flowed", b"text/html", b"*0*=", b"%"]
-
-
-def mutate(chance: random.Random) -> bytes:
-    raw = bytearray(chance.choice(RAWS))
-    for _ in range(chance.randint(1, 12)):
-        at = chance.randrange(len(raw) + 1)
-        length = chance.choice((1, 1, 2, 8, 40))
-        match chance.randrange(5):
-            case 0:
-                raw[at : at + length] = b""
-            case 1:
-                raw[at:at] = chance.choice(TOKENS)
-            case 2:
-                raw[at : at + 1] = bytes([chance.randrange(256)])
-            case 3:
-                other = chance.choice(RAWS)
-                start = chance.randrange(len(other))
-                raw[at:at] = other[start : start + length * 10]
-            case _:
-                raw[at : at + length] = raw[at : at + length] * 3
-    return bytes(raw)
+from tests.mail.hostile import SMALL_BOMBS, mutated, read_all
 
 
 def texts(mail: ParsedMail) -> list[str]:
@@ -54,7 +27,7 @@ def texts(mail: ParsedMail) -> list[str]:
 def test_mutated_mail_is_read_and_fits_the_database(seed: int) -> None:
     chance = random.Random(seed)
     for _ in range(60):
-        raw = mutate(chance)
+        raw = mutated(chance)
         mail = parse_mail(raw)
         for text in texts(mail):
             assert "\0" not in text
@@ -66,3 +39,11 @@ def test_mutated_mail_is_read_and_fits_the_database(seed: int) -> None:
         assert (found.bounce is not None) == (found.kind is MailKind.BOUNCE)
         assert found.back_on is None or isinstance(found.back_on, date)
         parse_headers(raw)
+
+
+@pytest.mark.parametrize("name", SMALL_BOMBS)
+def test_bomb_is_read_within_its_bounds_and_says_so(name: str) -> None:
+    build, words = SMALL_BOMBS[name]
+    mail = read_all(build())
+    assert any(words in note for note in mail.notes) or not words
+    assert len(mail.attachments) < 1_000

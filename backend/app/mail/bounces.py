@@ -36,13 +36,17 @@ _REPLY = re.compile(
 _DIAGNOSTIC_TYPE = re.compile(r"^\s*(?:smtp|x-[\w-]+)\s*;\s*", re.IGNORECASE)
 # Headers of a returned mail, quoted in the text. Systems also list To and Subject of the mail
 # they write about, so one field that only mail programs write has to stand among them.
-_HEADER_BLOCK = re.compile(
-    r"^[> \t]{0,8}(?:Received|Return-Path|Message-ID|MIME-Version|DKIM-Signature|From|To|Date"
-    r"|Subject|Reply-To|X-[\w-]+):[^\n]*\n"
-    r"(?:[> \t]{0,8}(?:[ \t]+[^\n]*|[A-Za-z][\w-]+:[^\n]*)\n){0,30}?"
-    r"[> \t]{0,8}(?:Received|Message-ID|MIME-Version|Content-Type|Return-Path):",
-    re.MULTILINE | re.IGNORECASE,
+_BLOCK_START = re.compile(
+    r"(?:Received|Return-Path|Message-ID|MIME-Version|DKIM-Signature|From|To|Date|Subject|Reply-To"
+    r"|X-[\w-]+):",
+    re.IGNORECASE,
 )
+_BLOCK_PROOF = re.compile(
+    r"(?:Received|Message-ID|MIME-Version|Content-Type|Return-Path):", re.IGNORECASE
+)
+_BLOCK_LINE = re.compile(r"[ \t]|[A-Za-z][\w-]+:")
+_BLOCK_LINES = 30
+_QUOTE_SIGNS = re.compile(r"^[ \t]{0,4}(?:>[ \t]?){1,4}")
 _ADDRESS = re.compile(r"(?<![\w.+=/-])[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 _UNSEEN = re.compile(
     r"^Disposition:\s*automatic-action/[^;\n]{1,60};\s*(?:deleted|failed|denied)", re.I | re.M
@@ -94,9 +98,30 @@ def _is_failure(group: Group) -> bool:
 def _split_original(text: str) -> tuple[str, str]:
     """What the reporting system says, and the returned mail or headers below it."""
     cuts = [match.start() for match in (ORIGINAL_FOLLOWS.search(text),) if match]
-    cuts += [match.start() for match in (_HEADER_BLOCK.search(text),) if match]
+    block = _find_header_block(text)
+    cuts += [] if block is None else [block]
     at = min(cuts, default=len(text))
     return text[:at][:_HEAD], text[at:]
+
+
+def _find_header_block(text: str) -> int | None:
+    """Where the headers of a returned mail begin, line by line: a pattern for the whole block
+    would try every way to share out the white space of its lines."""
+    starts, lines = [], []
+    at = 0
+    for line in text.split("\n"):
+        starts.append(at)
+        lines.append(_QUOTE_SIGNS.sub("", line))
+        at += len(line) + 1
+    for first, line in enumerate(lines):
+        if not _BLOCK_START.match(line.lstrip(" \t")):
+            continue
+        for following in lines[first + 1 : first + 2 + _BLOCK_LINES]:
+            if _BLOCK_PROOF.match(following.lstrip(" \t")):
+                return starts[first]
+            if not _BLOCK_LINE.match(following):
+                break
+    return None
 
 
 def _weigh(mail: ParsedMail) -> tuple[str, str, str] | None:

@@ -24,7 +24,9 @@ _SUSPECT = re.compile(
 )
 _HAS_DATE = re.compile(r"\d")
 _NAME_WROTE = re.compile(
-    r"[^\n]{3,200}<[^<>@\s]+@[^<>\s]+>[^\n]{0,60}(?:wrote|a écrit|schrieb)\s?:\s*"
+    r"[^\n]{3,200}<[^<>@\s]+@[^<>\s]+>[^\n]{0,60}(?:wrote|a écrit|schrieb|geschrieben)\s?:\s*"
+    # An older Gmail: 2025-03-03 9:00 GMT+01:00 Ventes <v@s.example>:
+    r"|\d{4}-\d\d-\d\d \d{1,2}:\d\d [^\n]{1,200}<[^<>@\s]+@[^<>\s]+>\s?:\s*"
 )
 
 _SEPARATOR = re.compile(
@@ -59,8 +61,8 @@ def split_reply(text: str, marked_from: int | None = None) -> str:
     :param marked_from: offset at which the HTML of the mail marked its quote, if it did
     """
     head = text if marked_from is None else text[:marked_from]
-    reply = _drop_quotes(head.split("\n"))
-    return reply or text
+    # Nothing above a marked quote: the answer stands below it.
+    return _drop_quotes(head.split("\n")) or _drop_quotes(text.split("\n")) or text
 
 
 def _drop_quotes(lines: list[str]) -> str:
