@@ -57,6 +57,6 @@ __all__ = [
     "OutboxState",
     "QuarantinedMail",
     "Security",
-    "SentCopy",
     "SenderHour",
+    "SentCopy",
 ]
