@@ -22,6 +22,7 @@ import pytest
 from backend.demo.servers import MailServers
 from tests.installation import Installation
 from tests.servers.certificates import Certificates, make_certificates
+from tests.servers.cyrus import CyrusServer, cyrus, stop_cyrus
 from tests.servers.databases import Database, bare, drop_template, migrated
 from tests.servers.dovecot import DovecotServer, dovecot, stop_dovecot
 from tests.servers.embedded_imap import EmbeddedImapServer
@@ -31,7 +32,7 @@ from tests.servers.postfix import PostfixServer, postfix, stop_postfix
 from tests.servers.postgresql import stop_postgresql
 from tests.servers.shared import ServerMissing, SharedServers
 
-ImapServer = EmbeddedImapServer | DovecotServer
+ImapServer = EmbeddedImapServer | DovecotServer | CyrusServer
 SmtpServer = EmbeddedSmtpServer | PostfixServer
 
 MISSING = "not tested on "
@@ -85,6 +86,9 @@ def imap_server(request: pytest.FixtureRequest) -> ImapServer:
     if request.param == "dovecot":
         with or_skip():
             return dovecot(_servers(request))
+    if request.param == "cyrus":  # asked for by name: tests/inbox/conftest.py
+        with or_skip():
+            return cyrus(_servers(request))
     server: EmbeddedImapServer = request.getfixturevalue("embedded_imap")
     return server
 
@@ -192,7 +196,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         return
     servers = SharedServers(config.stash[DIRECTORY])
-    stops = {"postgresql": stop_postgresql, "dovecot": stop_dovecot, "postfix": stop_postfix}
+    stops = {
+        "postgresql": stop_postgresql,
+        "dovecot": stop_dovecot,
+        "cyrus": stop_cyrus,
+        "postfix": stop_postfix,
+    }
     with contextlib.ExitStack() as at_the_end:  # last in, first out; each runs whatever else fails
         at_the_end.callback(shutil.rmtree, servers.directory)
         for name, stop in stops.items():

@@ -10,7 +10,7 @@ from tests.inbox.desk import Desk, Fetches, open_desk
 from tests.installation import Installation
 
 # What a server says and how a database locks do not depend on each other: each is met once.
-PAIRS = [("sqlite", "embedded"), ("postgresql", "dovecot")]
+PAIRS = [("sqlite", "embedded"), ("postgresql", "dovecot"), ("sqlite", "cyrus")]
 
 
 @pytest.hookimpl(tryfirst=True)  # before the fixtures' own parameters are multiplied
@@ -22,7 +22,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def desk(installation: Installation, imap_server: Any) -> Desk:
-    """On both databases and both IMAP servers: for what depends on a server's words."""
+    """On both databases and three IMAP servers: for what depends on a server's words."""
     return open_desk(installation, imap_server)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from backend.app.inbox import audit
-from backend.app.inbox.audit import AuditCounts, count, find_missing
+from backend.app.inbox.audit import AuditCounts, audit_is_due, count, find_missing
 from backend.app.mail.imap import MailboxConnection
 from backend.app.models import (
     FolderCheckpoint,
@@ -19,6 +20,7 @@ from backend.app.models import (
     LedgerState,
     MailboxState,
 )
+from backend.app.store.records import Lease
 from tests.inbox.desk import Desk, Fetches, ago, open_desk
 from tests.installation import Installation, mail
 from tests.servers.scripted_imap import ScriptedImapServer
@@ -27,7 +29,7 @@ STORED, IGNORED = LedgerState.STORED, LedgerState.IGNORED
 
 
 def an_hour_passes(desk: Desk) -> None:
-    past = {"connected_at": ago(hours=2), "audited_at": None}
+    past = {"audited_at": ago(hours=2)}
     desk.installation.change(lambda s: s.execute(sa.update(MailboxState).values(**past)))
 
 
@@ -205,6 +207,19 @@ def test_a_mail_that_moved_from_spam_to_inbox_comes(desk: Desk) -> None:
         client.copy(client.search("ALL"), "INBOX")
     assert desk.sync() == {"mailboxes": 1, "stored": 1}
     assert desk.subjects() == ["no spam", "one"]
+
+
+@pytest.mark.parametrize(
+    ("connected", "audited", "due"),
+    [(2, None, True), (0.5, None, False), (None, None, True), (9, 2, True), (9, 0.5, False)],
+)
+def test_an_audit_is_due_an_hour_after_the_last_or_the_connection(
+    connected: float | None, audited: float | None, due: bool
+) -> None:
+    now = ago()
+    moments = [None if h is None else now - timedelta(hours=h) for h in (connected, audited)]
+    lease = Lease(1, 1, 1, 300, now, 0, None, *moments)
+    assert audit_is_due(lease) is due
 
 
 # -- the rules themselves ----------------------------------------------------------------------

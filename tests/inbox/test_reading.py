@@ -20,6 +20,7 @@ from backend.app.models import (
     QuarantinedMail,
 )
 from tests.inbox.desk import CLIENT, Desk, Fetches, Killed, ago, date_header
+from tests.servers.cyrus import CyrusServer
 from tests.servers.embedded_imap import EmbeddedImapServer
 
 STATUS_ITEMS = ["MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN"]
@@ -241,9 +242,11 @@ def test_a_new_uidvalidity_stores_nothing_twice_and_fetches_no_known_body(
     assert desk.sync()["stored"] == 5
     fetches.uids.clear()
     desk.server.new_uidvalidity(desk.account)
-    assert desk.sync() == {"mailboxes": 1, "duplicate": 4}
+    # Cyrus makes the other folders anew with INBOX.
+    known = 5 if isinstance(desk.server, CyrusServer) else 4
+    assert desk.sync() == {"mailboxes": 1, "duplicate": known}
     assert fetches.uids == []
-    assert desk.ledger() == {"stored": 5, "duplicate": 4}
+    assert desk.ledger() == {"stored": 5, "duplicate": known}
     assert desk.sync() == {"mailboxes": 1}
     assert len(desk.messages()) == 5
 
@@ -352,8 +355,6 @@ def test_the_sent_folder_that_the_company_names_counts_most(desk: Desk) -> None:
 
 
 def test_a_sent_folder_that_is_gone_does_not_keep_inbox_back(desk: Desk) -> None:
-    with desk.client() as client:
-        client.delete_folder("Sent")
     desk.receive(desk.mail("question"))
     desk.installation.set(InboxIntegration, desk.mailbox, sent_folder="Gone")
     report = desk.run()

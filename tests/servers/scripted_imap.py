@@ -42,11 +42,15 @@ class Command:
 
 @dataclass(frozen=True)
 class Reply:
-    """What is sent, line by line; then the connection is closed if `close`. raw: no line ends."""
+    """What is sent, line by line; then the connection is closed if `close`. raw: no line ends.
+
+    drip: a byte now and then, until the client goes away or the server's `drip` is set.
+    """
 
     text: bytes = b""
     close: bool = False
     raw: bool = False
+    drip: bool = False
 
 
 Script = Callable[[Command], Reply | None]
@@ -82,6 +86,7 @@ class ScriptedImapServer:
         self.script: dict[str, Script] = {}
         self.greeting = Reply(b"* OK ready")
         self.commands: list[str] = []
+        self.drip = threading.Event()
         outer = self
 
         class Handler(socketserver.StreamRequestHandler):
@@ -144,6 +149,10 @@ class _Session:
         text = reply.text.replace(b"{tag}", tag.encode())
         if text and not reply.raw:
             text += b"\r\n"
+        if reply.drip:
+            while text and not self._server.drip.wait(0.2):
+                self._out.write(text[:1])  # type: ignore[attr-defined]
+                text = text[1:]
         self._out.write(text)  # type: ignore[attr-defined]
         self._out.flush()  # type: ignore[attr-defined]
         self._open = self._open and not reply.close
