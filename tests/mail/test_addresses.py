@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from backend.app.mail.addresses import parse_addresses
+from backend.app.mail.addresses import parse_addresses, spoken_name
 
 READ = [
     (b"paul@x.example", [("paul@x.example", "")]),
@@ -36,3 +36,22 @@ def test_mailboxes_of_a_header(raw: bytes, expected: list[tuple[str, str]]) -> N
 
 def test_no_more_than_asked_for() -> None:
     assert len(parse_addresses(b"a@x.example, " * 50, most=3)) == 3
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("Durand, Élise", "Élise Durand"),
+        ("de La Tour, Jean-Marie", "Jean-Marie de La Tour"),
+        ("O'Neill, Seán P.", "Seán P. O'Neill"),
+        ("Élise Durand", "Élise Durand"),
+        ("Menuiserie Dubois, SARL", "Menuiserie Dubois, SARL"),
+        ("John Smith, Jr.", "John Smith, Jr."),
+        ("Durand, Petit, Martin", "Durand, Petit, Martin"),
+        ("Compta 2, Paris", "Compta 2, Paris"),
+        ("Durand,", "Durand,"),
+        ("", ""),
+    ],
+)
+def test_a_name_from_a_directory_is_put_in_the_order_of_speech(written: str, said: str) -> None:
+    assert spoken_name(written) == said

@@ -39,6 +39,27 @@ def parse_addresses(raw: bytes, most: int = 500, charset: str = "") -> tuple[Add
     return tuple(found)
 
 
+# A comma before one of these parts no surname from a given name.
+_AFTER_A_NAME = re.compile(
+    r"(sarl|sas|sasu|sa|eurl|sci|snc|scop|inc|ltd|llc|llp|plc|corp|co|gmbh|ag|kg|bv|nv|srl|spa|"
+    r"jr|sr|phd|md|mba|esq|[ivx]+)\.?",
+    re.IGNORECASE,
+)
+_PART = re.compile(r"[^\W\d_]+(?:[ '’.-]+[^\W\d_]+){0,2}\.?")
+
+
+def spoken_name(name: str) -> str:
+    """`Durand, Élise`, as directories and Outlook write it, in the order in which one says it.
+
+    Anything that may be something else (a firm, a list, a title) stays as it is.
+    """
+    family, comma, given = (part.strip() for part in name.partition(","))
+    two_parts = comma and _PART.fullmatch(family) and _PART.fullmatch(given)
+    if not two_parts or _AFTER_A_NAME.fullmatch(given):
+        return name
+    return f"{given} {family}"
+
+
 class _Mailbox:
     """One mailbox while its words are collected."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from backend.app.mail.addresses import spoken_name
 from backend.app.mail.message import Address
 from backend.app.models import Client
 from backend.app.store.upsert import insert_unless_there
@@ -26,7 +27,7 @@ def find_or_create_client(session: Session, company_id: int, address: Address) -
         Client,
         {
             "company_id": company_id,
-            "name": address.name[:200],
+            "name": spoken_name(address.name)[:200],
             "email": address.email[:320],
             "email_key": address.key[:320],
         },
