@@ -62,7 +62,7 @@ RELATIVE: dict[str, Any] = {
         "steps": [
             {"days_from_due": 7},
             {"days_after_previous": 6},
-            {"days_after_previous": 8, "channel": "sms"},
+            {"days_after_previous": 8},
         ]
     }
 }
@@ -478,31 +478,13 @@ TABLE: list[Row] = [
         "2026-12-11T08:00",
     ),
     (
-        "a text message to somebody without a number",
+        "the last one is counted from the one before, too",
         RELATIVE,
         {"steps_sent": 2, "last_step_at": utc("2026-12-01T15:00")},
-        "2026-12-09T08:00",
-        "hold",
-        "no_phone",
-        None,
-    ),
-    (
-        "a text message",
-        RELATIVE,
-        {"steps_sent": 2, "last_step_at": utc("2026-12-01T15:00"), "has_phone": True},
         "2026-12-09T08:00",
         "send 3",
         "due",
         "2026-12-14T08:00",
-    ),
-    (
-        "no text message late in the evening",
-        RELATIVE | {"window": {"closes": "23:00"}},
-        {"steps_sent": 2, "last_step_at": utc("2026-12-01T15:00"), "has_phone": True},
-        "2026-12-09T19:00",
-        "wait",
-        "outside_window",
-        "2026-12-10T07:00",
     ),
 ]
 

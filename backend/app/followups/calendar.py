@@ -1,8 +1,8 @@
 """When a company writes to its clients: days and hours of its wall clock. Pure.
 
-A day counts when every window names its weekday, it is no public holiday, and the company is not
+A day counts when the window names its weekday, it is no public holiday, and the company is not
 closed. An instant counts when the wall clock of the company's zone then stands, on such a day, at
-or after `opens` and before `closes` of every window.
+or after `opens` and before `closes`.
 
 Clock changes (I9). What the clock shows decides, so nothing is an hour off after a change. Of a
 window that begins within the hour that is skipped, the rest counts; one that lies wholly within it
@@ -18,10 +18,8 @@ from zoneinfo import ZoneInfo
 
 import holidays
 
-from backend.app.followups.company_rules import WEEKDAYS, FollowupCalendar, Window
+from backend.app.followups.company_rules import WEEKDAYS, FollowupCalendar
 
-# What a private person may be sent by text message in France, and when, holidays apart.
-SMS_WINDOW = Window(days=WEEKDAYS[:6], opens="08:00", closes="20:00")
 # A company that is closed longer than this sends nothing any more; the rules are wrong.
 LONGEST_CLOSURE_DAYS = 800
 ONE_DAY = timedelta(days=1)
@@ -30,7 +28,7 @@ ONE_SECOND = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class OpeningHours:
-    """The rules of `rules` in `zone`, and `also`: further windows that must be open, too.
+    """The rules of `rules` in `zone`.
 
     country: ISO 3166 alpha-2, for the holidays where the rules name none; an unknown one has none.
     """
@@ -38,22 +36,16 @@ class OpeningHours:
     zone: ZoneInfo
     country: str
     rules: FollowupCalendar
-    also: tuple[Window, ...] = ()
-
-    @property
-    def windows(self) -> tuple[Window, ...]:
-        return (self.rules.window, *self.also)
 
     def is_open(self, moment: datetime) -> bool:
         """moment: aware."""
         local = moment.astimezone(self.zone)
-        shown = local.strftime("%H:%M")
-        return self.is_working_day(local.date()) and all(
-            window.opens <= shown < window.closes for window in self.windows
-        )
+        window = self.rules.window
+        in_hours = window.opens <= local.strftime("%H:%M") < window.closes
+        return in_hours and self.is_working_day(local.date())
 
     def is_working_day(self, day: date) -> bool:
-        named = all(WEEKDAYS[day.weekday()] in window.days for window in self.windows)
+        named = WEEKDAYS[day.weekday()] in self.rules.window.days
         return named and not self._is_closed(day) and not self._is_holiday(day)
 
     def next_opening(self, moment: datetime) -> datetime | None:
@@ -73,8 +65,8 @@ class OpeningHours:
         return None
 
     def _beginnings(self, day: date, moment: datetime) -> list[datetime]:
-        """The instants from `moment` on at which the windows may open on this day."""
-        opens = max(window.opens for window in self.windows)
+        """The instants from `moment` on at which the window may open on this day."""
+        opens = self.rules.window.opens
         found = [moment, *(instant(day, opens, self.zone, fold) for fold in (0, 1))]
         change = _clock_change(day, self.zone)
         if change is not None:

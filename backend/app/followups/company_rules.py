@@ -204,14 +204,3 @@ class LatePayment(Rules):
     rate_percent: Annotated[Decimal, Field(strict=False, ge=0, le=100, decimal_places=3)] | None = (
         None
     )
-
-
-class SmsRules(Rules):
-    """The text-message channel; its credentials are settings of the installation.
-
-    sender_name   3 to 11 letters and digits, beginning with a letter, as the networks demand
-    """
-
-    sender_name: Annotated[str, StringConstraints(pattern="^[A-Za-z][A-Za-z0-9]{2,10}$")] | None = (
-        None
-    )

@@ -19,7 +19,7 @@ for the last two, which only what is about to go out can meet.
     10  there is no due date                                      Hold  no_due_date
     11  the company's time zone is not an IANA zone               Hold  unknown_time_zone
     12  what is left had its time before the due date             Stop  expired
-    13  the client has no address, or number, for the step        Hold  no_address, no_phone
+    13  the client has no address to write to                     Hold  no_address
     14  the next step is not due yet                              Wait  not_due
     15  the last step went out too short a time ago               Wait  min_gap
     16  the client has promised to settle it by a later day       Wait  promised
@@ -45,7 +45,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 
-from backend.app.followups.calendar import SMS_WINDOW, OpeningHours
+from backend.app.followups.calendar import OpeningHours
 from backend.app.followups.facts import (
     Decision,
     FollowupFacts,
@@ -56,7 +56,7 @@ from backend.app.followups.facts import (
 )
 from backend.app.followups.reasons import ReasonCode, status_reason
 from backend.app.followups.schedule import Schedule, Turn, schedule_of
-from backend.app.followups.settings import Channel, FollowupRules
+from backend.app.followups.settings import FollowupRules
 
 __all__ = [
     "Decision",
@@ -91,12 +91,11 @@ def decide(facts: FollowupFacts, rules: FollowupRules, now: datetime) -> Decisio
     turn = schedule.turn(facts, now)
     if turn is None:
         return Stop(ReasonCode.EXPIRED)
-    channel = schedule.rules.plan[turn.step - 1].channel
     return (
-        _unreachable(facts, channel)
+        _unreachable(facts)
         or _wait(facts, schedule, turn, now)
         or _gates(facts, rules, schedule, turn, now)
-        or Send(turn.step, skipped=turn.skipped, channel=channel)
+        or Send(turn.step, skipped=turn.skipped)
     )
 
 
@@ -114,9 +113,7 @@ def stops_before_body(
     schedule = schedule_of(facts, rules)
     if isinstance(schedule, Hold):
         return schedule
-    turn = schedule.turn(facts, now)
-    channel = "email" if turn is None else schedule.rules.plan[turn.step - 1].channel
-    return _unreachable(facts, channel) or _put_off(facts, schedule, now)
+    return _unreachable(facts) or _put_off(facts, schedule, now)
 
 
 def next_look(facts_after_sent: FollowupFacts, rules: FollowupRules, now: datetime) -> datetime:
@@ -134,13 +131,6 @@ def next_look(facts_after_sent: FollowupFacts, rules: FollowupRules, now: dateti
     if turn is not None:
         moments.append(turn.due_at)
     return max(moments)
-
-
-def opening_hours(
-    facts: FollowupFacts, rules: FollowupRules, schedule: Schedule, channel: Channel
-) -> OpeningHours:
-    also = (SMS_WINDOW,) if channel == "sms" else ()
-    return OpeningHours(schedule.zone, facts.country, rules, also)
 
 
 def _stop(facts: FollowupFacts, rules: FollowupRules) -> Stop | None:
@@ -175,9 +165,7 @@ def _approved_since(facts: FollowupFacts, moment: datetime | None) -> bool:
     return approved is not None and moment is not None and approved >= moment
 
 
-def _unreachable(facts: FollowupFacts, channel: Channel) -> Hold | None:
-    if channel == "sms":
-        return None if facts.has_phone else Hold(ReasonCode.NO_PHONE)
+def _unreachable(facts: FollowupFacts) -> Hold | None:
     return None if facts.has_address else Hold(ReasonCode.NO_ADDRESS)
 
 
@@ -223,8 +211,7 @@ def _gates(
 ) -> Hold | Wait | None:
     if not facts.approved and _is_too_old(facts, rules, schedule, turn, now):
         return Hold(ReasonCode.TOO_OLD, f"step {turn.step} was due {turn.due_at.date()}")
-    channel = schedule.rules.plan[turn.step - 1].channel
-    opening = opening_hours(facts, rules, schedule, channel).next_opening(now)
+    opening = OpeningHours(schedule.zone, facts.country, rules).next_opening(now)
     if opening is None:
         return Hold(ReasonCode.ALWAYS_CLOSED)
     if opening > now:

@@ -39,7 +39,6 @@ class ReasonCode(StrEnum):
     BOUNCE_BURST = "bounce_burst", "too many of the company's mails came back today"
     UNKNOWN_STATUS = "unknown_status", "its status is a word that we don't know"
     NO_ADDRESS = "no_address", "the client has no e-mail address"
-    NO_PHONE = "no_phone", "text messages are not sent yet"
     UNKNOWN_TYPE = "unknown_type", "there are no rules for its type"
     NO_DUE_DATE = "no_due_date", "it has no due date, or an impossible one"
     UNKNOWN_TIME_ZONE = "unknown_time_zone", "the company's time zone is not an IANA zone"

@@ -8,7 +8,7 @@ docs/settings.md shows all of it. For each follow-up type:
         {"days_from_due": -3, "template": "invoice_soon_due"},
         {"days_from_due": 7},
         {"days_after_previous": 10, "escalation": 2},
-        {"days_after_previous": 5, "channel": "sms"}
+        {"days_after_previous": 5}
       ],
       "maximum": 4,                 how many of the steps go out (default: all)
       "min_gap_days": 5,            calendar days between two of them, however late the first was
@@ -19,7 +19,7 @@ docs/settings.md shows all of it. For each follow-up type:
 
 `"delays_days": [7, 14, 21]` is short for three e-mail steps, so many days after the due date.
 Beside the types stand `window`, `holidays`, `closures`, `budgets`, `activation`, `mail`,
-`late_payment` and `sms`: see company_rules.py.
+`late_payment`: see company_rules.py.
 
 A company edits this by hand: an unknown key is refused, since a misspelt one that was ignored
 would leave the default at work unseen.
@@ -43,7 +43,6 @@ from backend.app.followups.company_rules import (
     LatePayment,
     MailRules,
     Rules,
-    SmsRules,
 )
 from backend.app.followups.own_templates import PACKAGED_NAMES, OwnTemplates
 
@@ -65,7 +64,6 @@ class FollowupType(StrEnum):
     PROJECT_WAITING = "project_waiting"  # a project rests until the client decides
 
 
-Channel = Literal["email", "sms"]
 StopEvent = Literal["answered", "paid", "refused", "accepted"]
 STOP_EVENTS: tuple[StopEvent, ...] = ("answered", "paid", "refused", "accepted")
 _Days = Annotated[int, Field(ge=0, le=MAX_DAYS)]
@@ -82,7 +80,6 @@ class StepRule(Rules):
 
     days_from_due: Annotated[int, Field(ge=-365, le=MAX_DAYS)] | None = None
     days_after_previous: Annotated[int, Field(ge=1, le=MAX_DAYS)] | None = None
-    channel: Channel = "email"
     template: Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]{0,59}$")] | None = None
     escalation: Annotated[int, Field(ge=1, le=LAST_ESCALATION)] | None = None
 
@@ -196,7 +193,6 @@ class FollowupRules(FollowupCalendar):
     activation: Activation = Activation()
     mail: MailRules = MailRules()
     late_payment: LatePayment = LatePayment()
-    sms: SmsRules = SmsRules()
     templates: OwnTemplates = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -266,7 +262,6 @@ _SHAPES = {
     "country": "must be two capital letters such as FR",
     "reply_to": "must be an e-mail address",
     "template": "must be lower-case letters, digits and _, beginning with a letter",
-    "sender_name": "must be 3 to 11 letters and digits, beginning with a letter",
 }
 
 
