@@ -55,6 +55,38 @@ def meddler(office: Office, reminder: Any) -> bytes:
     )
 
 
+def complaint(office: Office, reminder: Any) -> bytes:
+    """A feedback report (RFC 5965): the client pressed the button for unwanted mail."""
+    return "\r\n".join(
+        [
+            "From: Feedback <feedback@mx.client.test>",
+            f"To: {office.account.address}",
+            "Subject: FW: a mail that was not wanted",
+            f"Message-ID: <complaint-{reminder.message_id}>",
+            "MIME-Version: 1.0",
+            'Content-Type: multipart/report; report-type=feedback-report; boundary="b"',
+            "",
+            "--b",
+            "Content-Type: text/plain",
+            "",
+            "This is an abuse report.",
+            "--b",
+            "Content-Type: message/feedback-report",
+            "",
+            "Feedback-Type: abuse",
+            "User-Agent: Button/1.0",
+            "Version: 1",
+            "--b",
+            "Content-Type: text/rfc822-headers",
+            "",
+            f"Message-ID: <{reminder.message_id}>",
+            f"To: {reminder.recipient}",
+            "--b--",
+            "",
+        ]
+    ).encode()
+
+
 def bounce(office: Office, reminder: Any) -> bytes:
     """A delivery status notification (RFC 3464) of a mail that could not be delivered."""
     return "\r\n".join(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from backend.app import db
-from backend.app.models import Client, Followup, OutboxMail
+from backend.app.models import Client, Followup, InboxMessage, OutboxMail
 from tests.followups import letters
 from tests.followups.office import FaultyPost, Office, open_office
 from tests.installation import Installation, mail
@@ -108,6 +108,22 @@ def test_before_the_first_step_what_came_since_the_followup_was_made_counts(
     receive(office, raw, when=now - age)
     office.send()
     assert office.state(followup) == state
+
+
+def test_who_calls_a_reminder_unwanted_gets_no_further_one_until_a_person_has_looked(
+    read_office: Office,
+) -> None:
+    office = read_office
+    followup = first_step(office)
+    first = office.outbox(followup)
+    receive(office, letters.complaint(office, first))
+    [report] = office.messages(InboxMessage.kind == "complaint")
+    assert report.conversation_id == office.followup(followup).conversation_id
+
+    second_look(office, followup)
+
+    assert office.state(followup) == ("held", "complained")
+    assert len(office.delivered()) == 1
 
 
 def test_the_mail_that_a_followup_is_made_from_is_no_answer_to_it(read_office: Office) -> None:

@@ -80,6 +80,12 @@ def test_bounce_tells_whom_why_and_which_mail(name: str) -> None:
     assert classify(parse_fixture(name), OWN).bounce == BOUNCES[name]
 
 
+def test_complaint_tells_which_mail_was_unwanted() -> None:
+    found = classify(parse_fixture("complaint_feedback_report"), OWN)
+    assert found.kind is MailKind.COMPLAINT
+    assert found.about_message_id == "relance-11@societe.example"
+
+
 def test_out_of_office_gives_the_day_of_return() -> None:
     french = classify(parse_fixture("vacation_french_by_rfc3834"), OWN)
     english = classify(parse_fixture("vacation_exchange_without_rfc3834"), OWN)

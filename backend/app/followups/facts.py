@@ -30,6 +30,7 @@ class FollowupFacts:
     hard_bounce_at   a mail of ours to this address came back for good
     soft_bounces     how many of our mails to it came back for a passing reason lately
     soft_bounce_at   when the last of those came
+    complained_at    the client told its provider that a mail of ours is unwanted
     approved_at      a person has looked at it and let it go on
     """
 
@@ -55,6 +56,7 @@ class FollowupFacts:
     hard_bounce_at: datetime | None = None
     soft_bounces: int = 0
     soft_bounce_at: datetime | None = None
+    complained_at: datetime | None = None
     approved_at: datetime | None = None
 
     @property

@@ -13,24 +13,25 @@ for the last two, which only what is about to go out can meet.
      5  the status says paused, disputed, or an unknown word      Hold  paused, disputed,
                                                                         unknown_status
      6  the client wants no reminders                             Hold  do_not_contact
-     7  a mail to this address came back for good                 Hold  bounced_hard +
-     8  three came back for a passing reason                      Hold  bounced_soft +
-     9  there are no rules for its type                           Hold  unknown_type
-    10  there is no due date                                      Hold  no_due_date
-    11  the company's time zone is not an IANA zone               Hold  unknown_time_zone
-    12  what is left had its time before the due date             Stop  expired
-    13  the client has no address to write to                     Hold  no_address
-    14  the next step is not due yet                              Wait  not_due
-    15  the last step went out too short a time ago               Wait  min_gap
-    16  the client has promised to settle it by a later day       Wait  promised
-    17  somebody has put it off to a later day                    Wait  postponed
-    18  the client is away until a later day                      Wait  out_of_office
-    19  a mail came back for a passing reason a short time ago    Wait  soft_bounce
-    20  it could have gone out long ago                           Hold  too_old +
-    21  it is outside the hours in which the company writes       Wait  outside_window
+     7  the client reported a mail of ours as unwanted            Hold  complained +
+     8  a mail to this address came back for good                 Hold  bounced_hard +
+     9  three came back for a passing reason                      Hold  bounced_soft +
+    10  there are no rules for its type                           Hold  unknown_type
+    11  there is no due date                                      Hold  no_due_date
+    12  the company's time zone is not an IANA zone               Hold  unknown_time_zone
+    13  what is left had its time before the due date             Stop  expired
+    14  the client has no address to write to                     Hold  no_address
+    15  the next step is not due yet                              Wait  not_due
+    16  the last step went out too short a time ago               Wait  min_gap
+    17  the client has promised to settle it by a later day       Wait  promised
+    18  somebody has put it off to a later day                    Wait  postponed
+    19  the client is away until a later day                      Wait  out_of_office
+    20  a mail came back for a passing reason a short time ago    Wait  soft_bounce
+    21  it could have gone out long ago                           Hold  too_old +
+    22  it is outside the hours in which the company writes       Wait  outside_window
         and will be for years                                     Hold  always_closed
-    22  an answer may lie unread in the reply mailbox             Wait  mailbox_not_fresh
-    23  otherwise                                                 Send  due
+    23  an answer may lie unread in the reply mailbox             Wait  mailbox_not_fresh
+    24  otherwise                                                 Send  due
 
     *  not if the follow-up's own flag (auto_stop_on_paid, ..._refused, ..._response) is off, or the
        rules of its type don't name it in `stop_on`
@@ -153,6 +154,8 @@ def _hold(facts: FollowupFacts) -> Hold | None:
         return Hold(status)
     if facts.do_not_contact:
         return Hold(ReasonCode.DO_NOT_CONTACT)
+    if facts.complained_at is not None and not _approved_since(facts, facts.complained_at):
+        return Hold(ReasonCode.COMPLAINED)
     if facts.hard_bounce_at is not None and not _approved_since(facts, facts.hard_bounce_at):
         return Hold(ReasonCode.BOUNCED_HARD)
     if facts.soft_bounces >= MOST_SOFT_BOUNCES and not _approved_since(facts, facts.soft_bounce_at):

@@ -36,6 +36,7 @@ class ReasonCode(StrEnum):
     TOO_OLD = "too_old", "it could have gone out long ago: a person must say that it still should"
     ALWAYS_CLOSED = "always_closed", "the rules leave no day on which the company writes"
     SURGE = "surge", "far more reminders went out today than on a usual day"
+    COMPLAINED = "complained", "the client reported a mail of ours as unwanted"
     BOUNCE_BURST = "bounce_burst", "too many of the company's mails came back today"
     UNKNOWN_STATUS = "unknown_status", "its status is a word that we don't know"
     NO_ADDRESS = "no_address", "the client has no e-mail address"

@@ -80,6 +80,7 @@ def load_situation(session: Session, followup_id: int, now: datetime) -> Situati
         hard_bounce_at=bounces.hard_at,
         soft_bounces=bounces.soft,
         soft_bounce_at=bounces.soft_at,
+        complained_at=bounces.complained_at,
         approved_at=followup.approved_at,
     )
     return Situation(followup, company, rules, facts, mailbox_id)
@@ -134,7 +135,9 @@ def _bounces(session: Session, followup: DueFollowup, now: datetime) -> Bounces:
     if followup.client_email is None:
         return Bounces()
     since = now - SOFT_BOUNCES_COUNT_FOR
-    return traffic.load_bounces(session, followup.client_id, followup.client_email, since)
+    return traffic.load_bounces(
+        session, followup.company_id, followup.client_id, followup.client_email, since
+    )
 
 
 def _answers_since(followup: DueFollowup) -> datetime:

@@ -218,10 +218,9 @@ def _append(
 
 
 def _facts(session: Session, intake: Intake, item: PreparedMail, ours: bool) -> PlacementFacts:
-    mail, bounce = item.mail, item.classification.bounce
-    bounce_of = bounce.original_message_id if bounce else None
+    mail, about = item.mail, item.classification.about_message_id
     references = _nearest_first(mail)
-    wanted = [*references, *([bounce_of] if bounce_of else [])]
+    wanted = [*references, *([about] if about else [])]
     candidates = [*wanted, mail.message_id] if ours else wanted
     return PlacementFacts(
         message_id=mail.message_id,
@@ -230,7 +229,7 @@ def _facts(session: Session, intake: Intake, item: PreparedMail, ours: bool) -> 
         own_keys=intake.own_keys,
         ours=ours,
         references=references,
-        bounce_of=bounce_of,
+        bounce_of=about,
         known=messages.find_known(session, intake.company_id, wanted),
         reminders=messages.find_reminders(session, intake.company_id, candidates),
         answers=messages.find_answers_to(session, intake.company_id, mail.message_id),

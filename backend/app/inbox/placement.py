@@ -3,7 +3,7 @@
 The first rule that fits decides:
 
  1. it is one of our own reminders (met in Sent)  -> the reminder's conversation    own_reminder
- 2. it is a bounce of one of our mails            -> that mail's conversation       bounce_of
+ 2. it is a bounce of one of our mails, or a complaint about one  -> its conversation  bounce_of
  3. it refers to one of our reminders, and its sender takes part in it              reminder
  4. it refers to a known message (nearest first), and its sender takes part in it   references
     ... but a person has given it another subject: a conversation of its own       other_subject
@@ -32,6 +32,7 @@ class PlacementFacts:
 
     ours        the mail is from one of the company's own addresses
     references  Message-IDs that it refers to, the nearest ancestor first
+    bounce_of   of the mail that came back or was complained about
     answers     known messages that are replies to this mail: it arrives after them
     by_person   a person wrote it; programs change subjects for reasons of their own
     """

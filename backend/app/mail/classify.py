@@ -8,9 +8,9 @@ from backend.app.mail.autoreply import find_auto_reply, find_auto_reply_by_words
 from backend.app.mail.bounces import find_bounce, read_refusal
 from backend.app.mail.lists import find_list, find_mass_mail
 from backend.app.mail.message import Classification, MailKind, ParsedMail
-from backend.app.mail.reports import has_original, report_type
+from backend.app.mail.reports import find_original, has_original, report_type
 from backend.app.mail.returns import find_return_date
-from backend.app.mail.sns import read_sns_bounce, sns_kind
+from backend.app.mail.sns import read_sns_bounce, read_sns_original, sns_kind
 
 
 def classify(mail: ParsedMail, own_addresses: frozenset[str]) -> Classification:
@@ -33,10 +33,8 @@ def classify(mail: ParsedMail, own_addresses: frozenset[str]) -> Classification:
     """
     kind = report_type(mail)
     notification = sns_kind(mail)
-    if kind == "feedback":
-        return Classification(MailKind.COMPLAINT, "feedback-report")
-    if notification == "Complaint" or _is_feedback_loop(mail):
-        return Classification(MailKind.COMPLAINT, "feedback-loop")
+    if kind == "feedback" or notification == "Complaint" or _is_feedback_loop(mail):
+        return _complaint(mail, "feedback-report" if kind == "feedback" else "feedback-loop")
     if kind == "disposition":
         refusal = read_refusal(mail)
         if refusal is not None:
@@ -54,6 +52,11 @@ def classify(mail: ParsedMail, own_addresses: frozenset[str]) -> Classification:
     if mail.sender is not None and mail.sender.key in own_addresses:
         return Classification(MailKind.OWN, "own-address")
     return _classify_the_rest(mail, own_addresses)
+
+
+def _complaint(mail: ParsedMail, reason: str) -> Classification:
+    about = read_sns_original(mail) if sns_kind(mail) else find_original(mail).message_id
+    return Classification(MailKind.COMPLAINT, reason, complaint_about=about)
 
 
 def _classify_the_rest(mail: ParsedMail, own_addresses: frozenset[str]) -> Classification:

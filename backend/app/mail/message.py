@@ -129,12 +129,21 @@ class BounceReport:
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """What a mail is, and the rule that said so (`reason`, a short code such as 'dsn')."""
+    """What a mail is, and the rule that said so (`reason`, a short code such as 'dsn').
+
+    complaint_about: for a complaint, the Message-ID of the mail that was unwanted.
+    """
 
     kind: MailKind
     reason: str
     bounce: BounceReport | None = None
+    complaint_about: str | None = None
     back_on: date | None = None  # an out-of-office that gives the day of return
+
+    @property
+    def about_message_id(self) -> str | None:
+        """The mail that came back or was complained about; None for other kinds, or unknown."""
+        return self.bounce.original_message_id if self.bounce else self.complaint_about
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,15 +26,20 @@ def sns_kind(mail: ParsedMail) -> str | None:
 def read_sns_bounce(mail: ParsedMail) -> BounceReport:
     """What a notification of kind Bounce tells."""
     text = mail.text[:_LONGEST_LOOK]
-    original = _MESSAGE_ID.search(text)
     recipient = _value(text, "emailAddress")
     return BounceReport(
         hard=_value(text, "bounceType") == "Permanent",
         recipient=address_key(recipient) if recipient else None,
         status=_value(text, "status"),
         diagnostic=_value(text, "diagnosticCode"),
-        original_message_id=clean_message_id(original[1]) if original else None,
+        original_message_id=read_sns_original(mail),
     )
+
+
+def read_sns_original(mail: ParsedMail) -> str | None:
+    """The Message-ID of the mail that a notification is about."""
+    original = _MESSAGE_ID.search(mail.text[:_LONGEST_LOOK])
+    return clean_message_id(original[1]) if original else None
 
 
 def _value(text: str, name: str) -> str | None:

@@ -79,7 +79,7 @@ class InboxMessage(Base):
     sent_at       the Date header, held to the time of arrival; the order within a conversation
     arrived_at    when the server received it (INTERNALDATE), or when we sent it
     placement     why it stands in this conversation; kind, kind_reason: what it is, and why
-    about_external_id   for a bounce: the Message-ID of the mail that came back
+    about_external_id   for a bounce or complaint: the Message-ID of the mail that it is about
     bounce_hard   for a bounce: whether another try would fail as well
     back_on       for an out-of-office notice: the day of return, where it names one
     """
@@ -92,7 +92,13 @@ class InboxMessage(Base):
         same_company("inbox_integrations", "integration_id"),
         one_of("kind", "kind", MailKind),
         sa.Index("ix_inbox_messages_external_id", "company_id", "external_id"),
-        sa.Index("ix_inbox_messages_about", "company_id", "about_external_id"),
+        sa.Index(
+            "ix_inbox_messages_about",
+            "company_id",
+            "about_external_id",
+            sqlite_where=sa.text("about_external_id IS NOT NULL"),
+            postgresql_where=sa.text("about_external_id IS NOT NULL"),
+        ),
         sa.Index("ix_inbox_messages_in_reply_to", "company_id", "in_reply_to"),
         sa.Index("ix_inbox_messages_conversation", "conversation_id", "sent_at"),
         sa.Index("ix_inbox_messages_answers", "company_id", "from_key", "arrived_at"),

@@ -152,7 +152,7 @@ def insert_message(
             "external_id": mail.message_id[:320],
             "fingerprint": mail.fingerprint,
             "in_reply_to": mail.in_reply_to[0][:320] if mail.in_reply_to else None,
-            "about_external_id": bounce.original_message_id if bounce else None,
+            "about_external_id": classification.about_message_id,
             "from_name": sender.name[:200] if sender else "",
             "from_email": sender.email[:320] if sender else "",
             "from_key": sender.key[:320] if sender else "",

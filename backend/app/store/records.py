@@ -183,11 +183,15 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Bounces:
-    """hard_at, soft_at: when the last of either kind came; soft: of how many mails."""
+    """hard_at, soft_at: when the last of either kind came; soft: of how many mails.
+
+    complained_at: when the client last reported a mail of ours as unwanted.
+    """
 
     hard_at: datetime | None = None
     soft: int = 0
     soft_at: datetime | None = None
+    complained_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,19 +78,19 @@ def _count_bounces(session: Session, company_id: int, since: datetime) -> int:
     ).scalar_one()
 
 
-def load_bounces(session: Session, client_id: int, address: str, since: datetime) -> Bounces:
+def load_bounces(
+    session: Session, company_id: int, client_id: int, address: str, since: datetime
+) -> Bounces:
     """What came back of our reminders to this address of the client; passing ones since `since`."""
     o, m = OutboxMail, InboxMessage
-    came_back = (
-        sa.select(
-            sa.func.max(sa.case((m.bounce_hard.is_(True), m.arrived_at))),
-            sa.func.count(sa.distinct(sa.case((_passing(since), o.id)))),
-            sa.func.max(sa.case((_passing(since), m.arrived_at))),
-        )
-        .select_from(o)
-        .join(m, sa.and_(m.company_id == o.company_id, m.about_external_id == o.message_id))
-        .where(o.client_id == client_id, o.recipient == address, m.kind == MailKind.BOUNCE.value)
-    )
+    ours = sa.select(o.message_id).where(o.client_id == client_id, o.recipient == address)
+    # Bounces and complaints alone are about another mail.
+    came_back = sa.select(
+        sa.func.max(sa.case((m.bounce_hard.is_(True), m.arrived_at))),
+        sa.func.count(sa.distinct(sa.case((_passing(since), m.about_external_id)))),
+        sa.func.max(sa.case((_passing(since), m.arrived_at))),
+        sa.func.max(sa.case((m.kind == MailKind.COMPLAINT.value, m.arrived_at))),
+    ).where(m.company_id == company_id, m.about_external_id.in_(ours))
     return Bounces(*session.execute(came_back).one())
 
 
