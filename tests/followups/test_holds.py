@@ -13,6 +13,7 @@ from backend.app.followups.policy import Hold, ReasonCode, Send, Wait
 from backend.app.models import (
     Client,
     Conversation,
+    FolderCheckpoint,
     Followup,
     FollowupHistory,
     InboxMessage,
@@ -298,3 +299,24 @@ def test_what_was_put_off_is_cancelled_when_the_followup_stops(office: Office) -
 
     assert office.outbox(claimed.followup_id).state == "cancelled"
     assert office.state(claimed.followup_id) == ("stopped", "paid")
+
+
+def test_an_answer_that_may_lie_beyond_the_horizon_holds_until_a_person_says_otherwise(
+    office: Office,
+) -> None:
+    """The follow-up is older than the oldest mail that was read."""
+    followup = due_on_tuesday(office)
+    office.installation.add(
+        FolderCheckpoint(
+            integration_id=office.mailbox,
+            name="INBOX",
+            uidvalidity=1,
+            history_since=TUESDAY.date() - timedelta(days=3),
+            history_left=1,
+        )
+    )
+    assert decided(office, followup) == Hold(ReasonCode.HISTORY_NOT_READ)
+
+    released = {"auto_state": "active", "approved_at": TUESDAY}
+    office.installation.set(Followup, followup, **released)
+    assert isinstance(decided(office, followup), Send)

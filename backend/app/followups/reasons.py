@@ -56,7 +56,7 @@ class ReasonCode(StrEnum):
     MAIL_IN_QUARANTINE = "mail_in_quarantine", "a mail from this client could not be read yet"
     HISTORY_NOT_READ = (
         "history_not_read",
-        "an answer may lie in mail older than what was read; manage.py mailbox set --history-days",
+        "an answer may lie in older mail than was read: mailbox set --history-days, or release",
     )
     SETTINGS_INVALID = "settings_invalid", "the company's settings are wrong"
     INTERNAL_ERROR = "internal_error", "an internal error, see the log; another look follows"

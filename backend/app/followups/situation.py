@@ -176,7 +176,7 @@ def decide_now(session: Session, situation: Situation, now: datetime) -> Decisio
         return Wait(now + QUARANTINE_RETRY, ReasonCode.MAIL_IN_QUARANTINE)
     if decision.skipped and outbox.has_open_step(session, followup.id, decision.skipped):
         return Wait(now + UNCERTAIN_RETRY, ReasonCode.UNCERTAIN)
-    if answer_may_be_left(session, situation):
+    if not situation.facts.approved and answer_may_be_left(session, situation):
         return Hold(ReasonCode.HISTORY_NOT_READ)
     earlier = outbox.find_step(session, followup.id, decision.step)
     return (earlier and _blocked_by(earlier, now)) or decision
