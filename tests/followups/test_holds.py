@@ -9,7 +9,7 @@ import pytest
 
 from backend.app import db
 from backend.app.followups import settle
-from backend.app.followups.policy import Hold, ReasonCode, Send, Wait
+from backend.app.followups.policy import Hold, ReasonCode, Send, Stop, Wait
 from backend.app.models import (
     Client,
     Conversation,
@@ -100,6 +100,17 @@ def test_what_the_host_application_writes_counts(
     office: Office, columns: dict[str, Any], expected: Any
 ) -> None:
     assert decided(office, due_on_tuesday(office, **columns)) == expected
+
+
+@pytest.mark.parametrize("key", [None, "before.the.change@client.test"])
+def test_an_answer_counts_whatever_key_the_host_application_left_with_its_client(
+    office: Office, key: str | None
+) -> None:
+    followup = due_on_tuesday(office)
+    client = office.followup(followup).client_id
+    office.installation.set(Client, client, email_key=key)
+    incoming(office, client, "human", TUESDAY - timedelta(hours=2))
+    assert decided(office, followup) == Stop(ReasonCode.ANSWERED)
 
 
 def test_a_client_who_wants_no_reminders_gets_none(office: Office) -> None:

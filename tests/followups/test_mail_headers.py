@@ -23,7 +23,7 @@ from backend.app.models import (
     InboxMessage,
     MailboxState,
 )
-from tests.followups.office import Office, open_office
+from tests.followups.office import Office, freshen, open_office
 from tests.followups.test_wording import EVERY
 from tests.installation import ALWAYS_OPEN
 
@@ -119,6 +119,22 @@ def test_where_answers_go_must_be_fresh_too(office: Office) -> None:
     office.installation.set(MailboxState, other.mailbox, fresh_at=stale)
     assert office.installation.send().counts == {"waiting": 1}
     assert office.state(followup) == ("active", "mailbox_not_fresh")
+
+
+def test_where_an_earlier_step_may_be_answered_must_be_fresh_too(office: Office) -> None:
+    other = open_office(office.installation, office.smtp, company=office.company)
+    followup = office.reminder(integration_id=other.mailbox)
+    assert office.send().counts == {"sent": 1}
+    office.installation.set(Followup, followup, integration_id=office.mailbox)
+    then = office.followup(followup).next_action_at
+    freshen(office.installation, then)
+    office.installation.set(MailboxState, other.mailbox, fresh_at=then - timedelta(hours=1))
+
+    assert office.installation.send(then).counts == {"waiting": 1}
+    assert office.state(followup) == ("active", "mailbox_not_fresh")
+
+    office.installation.set(InboxIntegration, other.mailbox, is_active=False)
+    assert office.send(then + timedelta(hours=1)).counts == {"sent": 1}
 
 
 @pytest.mark.parametrize("why", ["nobody's", "another company's", "inactive"])

@@ -40,13 +40,17 @@ UNCERTAIN_RETRY = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """mailbox_id: the one that would send; None when the company has none that can."""
+    """mailbox_id: the one that would send; None when the company has none that can.
+
+    answers_in: the mailboxes in which an answer may arrive; None when one of them is not read.
+    """
 
     followup: DueFollowup
     company: CompanyProfile
     rules: FollowupRules
     facts: FollowupFacts
     mailbox_id: int | None
+    answers_in: frozenset[int] | None
 
 
 def load_situation(session: Session, followup_id: int, now: datetime) -> Situation:
@@ -55,7 +59,7 @@ def load_situation(session: Session, followup_id: int, now: datetime) -> Situati
     company = tenants.load_company(session, followup.company_id)
     rules = _rules(company)
     mailbox_id = followups.find_sending_mailbox(session, company.id, followup.integration_id)
-    fresh_at = _fresh_at(session, company.id, mailbox_id, rules.mail.reply_to)
+    answers_in = _answers_in(session, followup, mailbox_id, rules.mail.reply_to)
     bounces = _bounces(session, followup, now)
     facts = FollowupFacts(
         type=followup.type,
@@ -70,7 +74,7 @@ def load_situation(session: Session, followup_id: int, now: datetime) -> Situati
         auto_stop_on_refused=followup.auto_stop_on_refused,
         answered_at=_answered_at(session, followup),
         has_address=is_writable(followup.client_email or ""),
-        fresh_at=fresh_at,
+        fresh_at=_fresh_at(session, answers_in),
         time_zone=company.timezone,
         country=company.country,
         do_not_contact=followup.do_not_contact,
@@ -83,7 +87,7 @@ def load_situation(session: Session, followup_id: int, now: datetime) -> Situati
         complained_at=bounces.complained_at,
         approved_at=followup.approved_at,
     )
-    return Situation(followup, company, rules, facts, mailbox_id)
+    return Situation(followup, company, rules, facts, mailbox_id, answers_in)
 
 
 def _rules(company: CompanyProfile) -> FollowupRules:
@@ -93,21 +97,30 @@ def _rules(company: CompanyProfile) -> FollowupRules:
     return load_rules(company.settings.get("followups"))
 
 
-def _fresh_at(
-    session: Session, company_id: int, mailbox_id: int | None, reply_to: str | None
-) -> datetime | None:
-    """Where answers arrive: in the sending mailbox, and in the one that Reply-To names."""
+def _answers_in(
+    session: Session, followup: DueFollowup, mailbox_id: int | None, reply_to: str | None
+) -> frozenset[int] | None:
+    """The mailbox that sends, the one that Reply-To names, and those of the conversation so far:
+    an answer to an earlier step comes to where that step came from.
+    """
     if mailbox_id is None:
         return None
     read = {mailbox_id}
     if reply_to is not None:
-        answers = mailboxes.find_by_address(session, company_id, reply_to)
-        if answers is None:
+        named = mailboxes.find_by_address(session, followup.company_id, reply_to)
+        if named is None:
             return None
-        read.add(answers)
-    instants = [mailboxes.load_fresh_at(session, each) for each in read]
+        read.add(named)
+    if followup.conversation_id is not None:
+        read |= mailboxes.find_of_conversation(session, followup.conversation_id)
+    return frozenset(read)
+
+
+def _fresh_at(session: Session, answers_in: frozenset[int] | None) -> datetime | None:
+    """When the one that was read longest ago was read; None where one was never read whole."""
+    instants = [mailboxes.load_fresh_at(session, each) for each in answers_in or ()]
     known = [instant for instant in instants if instant is not None]
-    return min(known) if len(known) == len(instants) else None
+    return min(known, default=None) if len(known) == len(instants) else None
 
 
 def _answered_at(session: Session, followup: DueFollowup) -> datetime | None:
@@ -145,12 +158,11 @@ def _answers_since(followup: DueFollowup) -> datetime:
 
 
 def answer_may_be_left(session: Session, situation: Situation) -> bool:
-    """Whether the reply mailbox has mail that could be an answer and was left on the server."""
-    if situation.mailbox_id is None:
-        return False
-    horizon = mailboxes.load_history_since(session, situation.mailbox_id)
+    """Whether a reply mailbox has mail that could be an answer and was left on the server."""
+    horizons = (mailboxes.load_history_since(session, each) for each in situation.answers_in or ())
     # The horizon is a day of the server's calendar, in whatever time zone.
-    return horizon is not None and _answers_since(situation.followup).date() <= horizon
+    asked = _answers_since(situation.followup).date()
+    return any(horizon is not None and asked <= horizon for horizon in horizons)
 
 
 def decide_now(session: Session, situation: Situation, now: datetime) -> Decision:

@@ -7,6 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from backend.app.mail.message import address_key
 from backend.app.models import (
     AutoState,
     Client,
@@ -107,12 +108,18 @@ def wait_for_lock(session: Session, followup_id: int) -> AutoState:
 
 
 def load_followup(session: Session, followup_id: int) -> DueFollowup:
+    """client_key is made of the address that is written to, from which an answer comes.
+
+    The host application makes and edits clients, and may leave `clients.email_key` empty or as it
+    was before the address changed.
+    """
     row = session.execute(
         sa.select(*_FOLLOWUP_COLUMNS)
         .join(Client, Client.id == Followup.client_id)
         .where(Followup.id == followup_id)
     ).one()
-    return DueFollowup(**row._mapping)
+    key = address_key(row.client_email) if row.client_email else row.client_key
+    return DueFollowup(**{**row._mapping, "client_key": key})
 
 
 def find_sending_mailbox(session: Session, company_id: int, wanted: int | None) -> int | None:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from backend.app.db import database_now
 from backend.app.errors import LeaseLost
 from backend.app.mail.message import address_key
-from backend.app.models import FolderCheckpoint, InboxIntegration, MailboxState
+from backend.app.models import FolderCheckpoint, InboxIntegration, InboxMessage, MailboxState
 from backend.app.store.records import Lease, MailboxAccount
 from backend.app.store.upsert import insert_unless_there
 
@@ -262,6 +262,19 @@ def load_fresh_at(session: Session, integration_id: int) -> datetime | None:
     return session.scalar(
         sa.select(MailboxState.fresh_at).where(
             MailboxState.integration_id == integration_id, ~history_left
+        )
+    )
+
+
+def find_of_conversation(session: Session, conversation_id: int) -> frozenset[int]:
+    """The active mailboxes that the conversation's mails came from or went out through."""
+    m = InboxMessage
+    return frozenset(
+        session.scalars(
+            sa.select(m.integration_id)
+            .distinct()
+            .join(InboxIntegration, InboxIntegration.id == m.integration_id)
+            .where(m.conversation_id == conversation_id, InboxIntegration.is_active)
         )
     )
 
