@@ -80,7 +80,12 @@ def test_the_companys_own_country_counts_unless_another_is_named() -> None:
     assert hours(country="FR", holidays={"observed": False}).is_working_day(whit_monday)
 
 
-@pytest.mark.parametrize("country", ["", "QQ", "fr "])
+@pytest.mark.parametrize("country", ["FR", "fr", " Fr "])
+def test_a_country_counts_however_it_is_written(country: str) -> None:
+    assert not hours(country=country).is_working_day(date(2026, 7, 14))
+
+
+@pytest.mark.parametrize("country", ["", "QQ", "F1"])
 def test_a_country_that_nobody_knows_has_no_holidays(country: str) -> None:
     assert hours(country=country).is_working_day(date(2026, 7, 14))
 

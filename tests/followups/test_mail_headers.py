@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from backend.app.mail.message import Address, OutgoingMail
 from backend.app.mail.parse import parse_mail
 from backend.app.models import (
     Client,
+    Company,
     CompanySettings,
     Conversation,
     Followup,
@@ -151,6 +153,78 @@ def test_answers_that_nobody_would_read_hold_the_reminder(office: Office, why: s
     assert office.send().counts == {"held": 1}
     assert office.state(followup) == ("held", f"reply_to_unread: {address}")
     assert office.delivered() == []
+
+
+# What no mail can be made of is held with its reason, not tried again and again
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"payment_link": "https://[x"}, "missing_variable: payment_link"),
+        ({"payment_link": "https://pay.test/{id}"}, "missing_variable: payment_link"),
+        ({"source_label": ""}, "missing_variable: source_label"),
+    ],
+)
+def test_a_link_or_a_label_that_no_client_could_use_holds(
+    office: Office, columns: dict[str, Any], reason: str
+) -> None:
+    followup = office.reminder(**columns)
+    assert office.send().counts == {"held": 1}
+    assert office.state(followup) == ("held", reason)
+
+
+def test_a_template_that_cannot_be_filled_in_holds(office: Office) -> None:
+    text = "{% if amount > 100 %}Une grosse somme.{% endif %}"
+    settle_for(office, templates={"invoice_unpaid_1": {"fr": {"subject": "s", "text": text}}})
+    followup = office.reminder()
+    assert office.send().counts == {"held": 1}
+    state, reason = office.state(followup)
+    assert state == "held"
+    assert reason is not None
+    assert reason.startswith("wording_unusable: the template cannot be filled in: ")
+
+
+@pytest.mark.parametrize("zone", ["Europe", "a" * 64, "../Paris", ""])
+def test_a_time_zone_that_is_none_holds(office: Office, zone: str) -> None:
+    office.installation.set(Company, office.company, timezone=zone)
+    followup = office.reminder()
+    assert office.send().counts == {"held": 1}
+    assert office.state(followup) == ("held", "unknown_time_zone")
+
+
+# What a late invoice costs a professional
+
+
+@pytest.mark.parametrize(
+    ("country", "rules", "stated"),
+    [
+        ("FR", {"from_step": 1}, True),
+        ("fr", {"from_step": 1}, True),
+        ("BE", {"from_step": 1}, False),
+        ("FR", {"from_step": 2}, False),
+        ("FR", {"from_step": 1, "charge": 0}, False),
+        ("FR", {"from_step": 1, "charge": 0, "rate_percent": 12.15}, True),
+    ],
+)
+def test_late_payment_is_stated_where_something_is_owed_and_only_there(
+    office: Office, country: str, rules: dict[str, Any], stated: bool
+) -> None:
+    settle_for(office, late_payment=rules)
+    office.installation.set(Company, office.company, country=country)
+    followup = office.reminder()
+    office.installation.set(Client, office.followup(followup).client_id, is_professional=True)
+    assert office.send().counts == {"sent": 1}
+    assert ("L441-10" in office.outbox(followup).content) == stated
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_an_amount_that_is_no_number_holds(office: Office) -> None:
+    settle_for(office, late_payment={"from_step": 1})
+    followup = office.reminder(amount=Decimal("NaN"))
+    office.installation.set(Client, office.followup(followup).client_id, is_professional=True)
+    assert office.send().counts == {"held": 1}
+    assert office.state(followup) == ("held", "missing_variable: amount")
 
 
 # The conversation that a reminder joins

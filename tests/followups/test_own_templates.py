@@ -10,7 +10,7 @@ import pytest
 from backend.app.errors import SettingsInvalid
 from backend.app.followups.own_templates import MOST_CHARS
 from backend.app.followups.settings import FollowupRules, FollowupType, load_rules
-from backend.app.followups.wording import MissingVariable, Style, Wording, render
+from backend.app.followups.wording import MissingVariable, Style, Wording, WordingUnusable, render
 from tests.followups.test_wording import CONTEXT, NBSP
 
 INVOICE = FollowupType.INVOICE_UNPAID
@@ -65,6 +65,15 @@ def test_a_missing_value_holds_the_reminder() -> None:
     assert hole.value.name == "payment_link"
     asked = "{% if payment_link is defined %}Lien{% else %}Sans lien{% endif %}"
     assert worded({"subject": "s", "text": asked}).text == "Sans lien\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{% if amount > 100 %}!{% endif %}", "{{ client_name | trim(3) }}", "{{ 'a' in days_late }}"],
+)
+def test_what_cannot_be_filled_in_says_so(text: str) -> None:
+    with pytest.raises(WordingUnusable, match=r"^the template cannot be filled in: "):
+        worded({"subject": "s", "text": text})
 
 
 def test_a_subject_stays_one_line() -> None:

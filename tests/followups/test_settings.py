@@ -200,7 +200,21 @@ def test_a_wrong_plan_is_refused_by_the_name_of_its_key(wrong: object, message: 
         ({"mail": {"reply_to": "x"}}, "followups.mail.reply_to: must be an e-mail address"),
         ({"mail": {"sender_name": "a\nBcc: b"}}, "followups.mail.sender_name: must be one line"),
         ({"mail": {"payment_link": "http://x"}}, "followups.mail.payment_link: must be a web"),
+        ({"mail": {"payment_link": "https://x.fr/{id}"}}, "followups.mail.payment_link: must be a"),
+        ({"mail": {"payment_link": "https://é.fr"}}, "followups.mail.payment_link: must be a web"),
+        ({"mail": {"payment_link": "https://[x"}}, "followups.mail.payment_link: must be a web"),
+        (
+            {"mail": {"signature_link": "https://x.fr/{source_id}"}},
+            "followups.mail.signature_link: must be a web address",
+        ),
         ({"late_payment": {"from_step": 0}}, "followups.late_payment.from_step: "),
+        ({"late_payment": {"charge": 40.01}}, "followups.late_payment.charge: "),
+        ({"templates": []}, "followups.templates: must be an object"),
+        ({"templates": {"doux": {}}}, "followups.templates.doux: must not be empty"),
+        (
+            {"templates": {"Doux": {"fr": {"subject": "s", "text": "t"}}}},
+            "followups.templates.Doux: must be lower-case letters, digits and _",
+        ),
         ({"sms": {}}, "followups.sms: unknown key"),
     ],
 )

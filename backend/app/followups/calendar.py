@@ -80,7 +80,8 @@ class OpeningHours:
         chosen = self.rules.holidays
         if not chosen.observed:
             return False
-        return day in _holidays(chosen.country or self.country, chosen.region)
+        own = self.country.strip().upper()
+        return day in _holidays(chosen.country or own, chosen.region)
 
 
 def instant(day: date, shown: str, zone: ZoneInfo, fold: int = 0) -> datetime:

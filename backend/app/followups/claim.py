@@ -30,7 +30,7 @@ from backend.app.followups.situation import (
     load_situation,
     within_budgets,
 )
-from backend.app.followups.wording import MissingVariable
+from backend.app.followups.wording import MissingVariable, WordingUnusable
 from backend.app.models import AutoState, HistoryStatus, OutboxState
 from backend.app.store import followups, outbox, traffic
 from backend.app.store.records import DueFollowup, OutboxClaim, Spent
@@ -92,6 +92,8 @@ def prepare(
         return draft_step(session, situation, decision, now, documents)
     except MissingVariable as missing:
         return Hold(ReasonCode.MISSING_VARIABLE, missing.name)
+    except WordingUnusable as unusable:
+        return Hold(ReasonCode.WORDING_UNUSABLE, str(unusable))
     except DocumentUnusable as unusable:
         return Hold(ReasonCode.DOCUMENT_UNUSABLE, str(unusable))
 

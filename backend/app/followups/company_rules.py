@@ -6,6 +6,7 @@ days between 8:00 and 19:00 of the company's wall clock, to one client at most e
 
 from __future__ import annotations
 
+import string
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Literal, Self
@@ -26,6 +27,9 @@ from pydantic_core import PydanticCustomError
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MOST_CLOSURES = 100
+# What is filled in where it stands in `payment_link`.
+LINK_BLANKS = ("{source_id}", "{source_label}", "{amount}")
+_IN_WEB_ADDRESSES = frozenset(string.ascii_letters + string.digits + "-._~:/?#[]@!$&'()*+,;=%")
 
 
 def _iso_date(value: object) -> object:
@@ -39,10 +43,36 @@ def _iso_date(value: object) -> object:
     raise PydanticCustomError("iso_date", "must be a date such as 2026-12-24")
 
 
+def is_web_address(value: str) -> bool:
+    """Whether a client's mail program would make a link of it, just as it stands (RFC 3986)."""
+    try:
+        parts = urlsplit(value)
+        begins = parts.scheme == "https" and bool(parts.hostname)
+    except ValueError:  # 'https://[' begins an IPv6 address that never ends
+        return False
+    return begins and not set(value) - _IN_WEB_ADDRESSES
+
+
 def _web_address(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme != "https" or not parts.hostname or any(c.isspace() for c in value):
-        raise PydanticCustomError("web_address", "must be a web address that begins with https://")
+    if not is_web_address(value):
+        raise PydanticCustomError(
+            "web_address",
+            "must be a web address that begins with https://, in ASCII and without braces",
+        )
+    return value
+
+
+def _web_address_with_blanks(value: str) -> str:
+    filled = value
+    for name in LINK_BLANKS:
+        filled = filled.replace(name, "x")
+    if not is_web_address(filled):
+        raise PydanticCustomError(
+            "web_address_with_blanks",
+            "must be a web address that begins with https://, in ASCII, in which only {names} are "
+            "filled in",
+            {"names": ", ".join(LINK_BLANKS)},
+        )
     return value
 
 
@@ -57,6 +87,7 @@ ClockTime = Annotated[str, StringConstraints(pattern=r"^(([01]\d|2[0-3]):[0-5]\d
 Day = Annotated[date, BeforeValidator(_iso_date)]
 Line = Annotated[str, Field(max_length=200), AfterValidator(_one_line)]
 WebAddress = Annotated[str, Field(max_length=2000), AfterValidator(_web_address)]
+FilledWebAddress = Annotated[str, Field(max_length=2000), AfterValidator(_web_address_with_blanks)]
 _ADDRESS = r"^[^@\s<>,;:\"]+@[^@\s<>,;:\"]+\.[^@\s<>,;:\"]+$"
 EmailAddress = Annotated[str, StringConstraints(pattern=_ADDRESS, max_length=254)]
 
@@ -188,19 +219,20 @@ class MailRules(Rules):
     copy_in_sent: bool = True
     signature: Annotated[str, Field(max_length=2000)] | None = None
     signature_link: WebAddress | None = None
-    payment_link: WebAddress | None = None
+    payment_link: FilledWebAddress | None = None
 
 
 class LatePayment(Rules):
     """What a professional client in France owes on a late invoice (Code de commerce L441-10).
 
     from_step        the first step that states it; None: none does
-    charge           the fixed recovery charge per invoice, in euros (D441-5)
+    charge           the fixed recovery charge per invoice, in euros: 40 (D441-5); a company may ask
+                     for less, but more only for costs that it proves, which no reminder can
     rate_percent     the yearly late-payment rate of the company's terms; None: no interest stated
     """
 
     from_step: Annotated[int, Field(ge=1, le=20)] | None = None
-    charge: Annotated[Decimal, Field(strict=False, ge=0, le=1000, decimal_places=2)] = Decimal(40)
+    charge: Annotated[Decimal, Field(strict=False, ge=0, le=40, decimal_places=2)] = Decimal(40)
     rate_percent: Annotated[Decimal, Field(strict=False, ge=0, le=100, decimal_places=3)] | None = (
         None
     )

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
+from backend.app.followups.company_rules import LINK_BLANKS, is_web_address
 from backend.app.followups.late_payment import LateDue, late_due
 from backend.app.followups.settings import FollowupType
 from backend.app.followups.situation import Situation
-from backend.app.followups.wording import MissingVariable, Style, Wording, WordingContext, render
+from backend.app.followups.wording import (
+    MissingVariable,
+    Style,
+    Wording,
+    WordingContext,
+    is_payable,
+    render,
+)
 from backend.app.store.records import DueFollowup, MailboxAccount
 
 
@@ -70,24 +78,16 @@ def wording_context(
 
 def _filled_link(pattern: str | None, followup: DueFollowup) -> str | None:
     """The company's link for this follow-up; None when it lacks what the link is made of."""
-    values = {
-        "{source_id}": followup.source_id,
-        "{source_label}": followup.source_label,
-        "{amount}": None if followup.amount is None else f"{followup.amount:.2f}",
-    }
-    for name, value in values.items():
+    amount = None if followup.amount is None else f"{followup.amount:.2f}"
+    values = (followup.source_id, followup.source_label, amount)
+    for name, value in zip(LINK_BLANKS, values, strict=True):
         if pattern is not None and name in pattern:
             pattern = pattern.replace(name, quote(value, safe="")) if value else None
     return pattern
 
 
 def _link(name: str, url: str | None) -> str | None:
-    if url is None:
-        return None
-    parts = urlsplit(url)
-    if parts.scheme != "https" or not parts.hostname or not url.isascii() or " " in url:
-        raise MissingVariable(name)
-    if not url.isprintable():
+    if url is not None and not is_web_address(url):
         raise MissingVariable(name)
     return url
 
@@ -103,10 +103,11 @@ def _late(situation: Situation, step: int, days_late: int | None) -> LateDue | N
         and step >= rules.from_step
         and followup.type == FollowupType.INVOICE_UNPAID
         and followup.client_is_professional
-        and situation.company.country == "FR"
+        and situation.company.country.strip().upper() == "FR"
         and followup.currency.strip().upper() == "EUR"
     )
     balance = followup.amount or Decimal(0)
-    if not owed or balance <= 0 or days_late is None or days_late < 1:
+    if not owed or not is_payable(balance) or days_late is None or days_late < 1:
         return None
-    return late_due(balance, days_late, rules.charge, rules.rate_percent)
+    due = late_due(balance, days_late, rules.charge, rules.rate_percent)
+    return due if due.total > balance else None

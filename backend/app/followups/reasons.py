@@ -44,6 +44,7 @@ class ReasonCode(StrEnum):
     NO_DUE_DATE = "no_due_date", "it has no due date, or an impossible one"
     UNKNOWN_TIME_ZONE = "unknown_time_zone", "the company's time zone is not an IANA zone"
     MISSING_VARIABLE = "missing_variable", "the wording needs a value that is missing"
+    WORDING_UNUSABLE = "wording_unusable", "the company's own template cannot be filled in"
     DOCUMENT_UNUSABLE = "document_unusable", "the file that goes with it cannot be attached"
     REPLY_TO_UNREAD = "reply_to_unread", "no mailbox of the company is read where answers would go"
     NO_MAILBOX = "no_mailbox", "the company has no active mailbox that can send"

@@ -113,6 +113,7 @@ def schedule_of(facts: FollowupFacts, rules: FollowupRules) -> Schedule | Hold:
         return Hold(ReasonCode.NO_DUE_DATE)
     try:
         zone = ZoneInfo(facts.time_zone)
-    except (KeyError, ValueError):  # not found; a path that leaves the zone directory
+    except (KeyError, ValueError, OSError):
+        # Not found; a path that leaves the zones' directory; 'Europe', which is one, or too long.
         return Hold(ReasonCode.UNKNOWN_TIME_ZONE)
     return Schedule(type_rules, facts.due_date, zone)

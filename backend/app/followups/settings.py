@@ -240,14 +240,17 @@ _IN_JSON_WORDS = {
     "extra_forbidden": "unknown key",
     "missing": "is missing",
     "model_type": "must be an object",
+    "dict_type": "must be an object",
     "tuple_type": "must be a list",
+    "too_short": "must not be empty",
 }
 
 
 def _explained(detail: ErrorDetails) -> str:
     path = "followups"
     for part in detail["loc"]:
-        path += f"[{part}]" if isinstance(part, int) else f".{_key(part)}"
+        if part != _THE_KEY_ITSELF:
+            path += f"[{part}]" if isinstance(part, int) else f".{_key(part)}"
     if detail["type"] == "too_long":
         return f"{path}: must hold at most {detail['ctx']['max_length']}"
     if detail["type"] == "string_pattern_mismatch":
@@ -255,13 +258,17 @@ def _explained(detail: ErrorDetails) -> str:
     return f"{path}: {_IN_JSON_WORDS.get(detail['type'], detail['msg'])}"
 
 
+# What pydantic puts behind a key that is wrong itself.
+_THE_KEY_ITSELF = "[key]"
+_NAME = "must be lower-case letters, digits and _, beginning with a letter"
 # A pattern says nothing to who edits JSON.
 _SHAPES = {
     "opens": "must be a time such as 08:30",
     "closes": "must be a time such as 18:30, at most 24:00",
     "country": "must be two capital letters such as FR",
     "reply_to": "must be an e-mail address",
-    "template": "must be lower-case letters, digits and _, beginning with a letter",
+    "template": _NAME,
+    _THE_KEY_ITSELF: _NAME,
 }
 
 

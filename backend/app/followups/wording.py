@@ -61,8 +61,12 @@ _AMOUNT_LIMIT = Decimal(10) ** 12  # followups.amount holds less; 1E+999999 woul
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-class MissingVariable(RelanceError):
-    """The wording needs `name`, which has no usable value: the reminder must be held."""
+class WordingUnusable(RelanceError):
+    """No mail can be made of the wording, and the reminder must be held. The message says why."""
+
+
+class MissingVariable(WordingUnusable):
+    """The wording needs `name`, which has no usable value."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"the wording needs {name}, which is missing or unusable")
@@ -212,12 +216,15 @@ def _filled(
         text = template.render(values)
     except UndefinedError as error:
         raise MissingVariable(_culprit(error.message or "a value", context)) from None
+    except (TypeError, ValueError) as error:
+        # Only a company's own can ask for it: `amount > 100` compares text with a number.
+        raise WordingUnusable(f"the template cannot be filled in: {error}") from None
     return _spaced_for_french(text) if spaced and language == "fr" else text
 
 
 def _culprit(name: str, context: WordingContext) -> str:
     # An amount is left out when its currency is unusable, too.
-    return "currency" if name == "amount" and _payable(context.amount) else name
+    return "currency" if name == "amount" and is_payable(context.amount) else name
 
 
 def _values(context: WordingContext, language: str, chars: int) -> dict[str, object]:
@@ -260,13 +267,14 @@ def _late_values(late: LateDue, locale: str) -> dict[str, object]:
     return values
 
 
-def _payable(amount: Decimal | None) -> bool:
+def is_payable(amount: Decimal | None) -> bool:
+    """Whether a client can be asked for it; PostgreSQL's numeric may be NaN."""
     return amount is not None and amount.is_finite() and 0 < amount < _AMOUNT_LIMIT
 
 
 def _money(amount: Decimal | None, currency: str, locale: str) -> str | None:
     code = currency.strip().upper()
-    if amount is None or not _payable(amount) or not re.fullmatch("[A-Z]{3}", code):
+    if amount is None or not is_payable(amount) or not re.fullmatch("[A-Z]{3}", code):
         return None
     # CLDR groups French digits with U+202F, which old mail programs draw as a box.
     return format_currency(amount, code, locale=locale).replace("\u202f", "\u00a0")

@@ -12,7 +12,7 @@ from backend.app.errors import BadInput, Refused
 from backend.app.followups.documents import DocumentUnusable
 from backend.app.followups.draft import outgoing
 from backend.app.followups.situation import Situation, load_situation
-from backend.app.followups.wording import MissingVariable
+from backend.app.followups.wording import WordingUnusable
 from backend.app.mail.compose import compose
 from backend.app.store import admin_followups, conversations, mailboxes
 
@@ -58,7 +58,7 @@ def preview_step(
     )
     try:
         mail = outgoing(session, situation, step, account, conversation_id, now, documents)
-    except (MissingVariable, DocumentUnusable) as error:
+    except (WordingUnusable, DocumentUnusable) as error:
         raise Refused(f"step {step} would be held: {error}") from error
     return Preview(
         step=step,
