@@ -549,7 +549,7 @@ SAID_ELSEWHERE = {
     *(ReasonCode.SETTINGS_INVALID, ReasonCode.UNCERTAIN, ReasonCode.MISSED),
     *(ReasonCode.CLIENT_GAP, ReasonCode.MAILBOX_BUDGET, ReasonCode.RUN_BUDGET),
     *(ReasonCode.SURGE, ReasonCode.BOUNCE_BURST),
-    ReasonCode.DOCUMENT_UNUSABLE,
+    *(ReasonCode.DOCUMENT_UNUSABLE, ReasonCode.WORDING_UNUSABLE),
     ReasonCode.REPLY_TO_UNREAD,
     ReasonCode.HISTORY_NOT_READ,
 }
