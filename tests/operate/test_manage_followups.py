@@ -395,6 +395,35 @@ def test_explain_says_state_reason_next_look_and_what_happened(
     assert manage.json("followup", "explain", followup_id)["verdict"] is None
 
 
+@pytest.mark.parametrize(
+    ("columns", "reason", "detail"),
+    [
+        ({"amount": None}, "missing_variable", "amount"),
+        ({"document": "gone.pdf"}, "document_unusable", "there is no such file: gone.pdf"),
+    ],
+)
+def test_explain_says_what_would_hold_the_mail_itself_as_a_run_does(
+    manage: Manage,
+    installation: Installation,
+    followup_id: int,
+    columns: dict[str, Any],
+    reason: str,
+    detail: str,
+) -> None:
+    installation.set(Followup, followup_id, **columns)
+    said = manage.json("followup", "explain", followup_id)["verdict"]
+    assert (said["decision"], said["reason"], said["detail"]) == ("hold", reason, detail)
+
+
+def test_explain_and_preview_name_a_time_zone_that_is_none(
+    manage: Manage, installation: Installation, followup_id: int
+) -> None:
+    installation.set(Company, installation.rows(Company)[0].id, timezone="Europe")
+    assert "unknown_time_zone" in manage("followup", "explain", followup_id).stdout
+    refused = manage("followup", "preview", followup_id, status=1).stderr
+    assert "the time zone of company 1 is no IANA zone: 'Europe'" in refused
+
+
 def test_preview_shows_the_mail_of_a_step_and_writes_nothing_down(
     manage: Manage, installation: Installation, followup_id: int, tmp_path: Path
 ) -> None:

@@ -101,7 +101,7 @@ def test_a_person_postpones_a_followup_and_a_held_one_goes_on_then(
     manage("followup", "postpone", followup, "--until", "15/12/2026", "--by", "Léa")
 
     row = installation.rows(Followup, Followup.id == followup)[0]
-    assert row.auto_state == "active"
+    assert (row.auto_state, row.auto_reason) == ("active", None)
     assert row.postponed_until.isoformat() == "2026-12-15"
     found = manage.json("followup", "explain", followup)
     assert [line["status"] for line in found["history"]] == ["postponed"]

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from sqlalchemy.orm import Session
 
 from backend.app.errors import SettingsInvalid
+from backend.app.followups.claim import prepare
+from backend.app.followups.draft import Draft
 from backend.app.followups.policy import Hold, Send, Wait
 from backend.app.followups.reasons import ReasonCode
-from backend.app.followups.situation import (
-    Situation,
-    decide_now,
-    load_situation,
-    within_budgets,
-)
+from backend.app.followups.situation import Situation, load_situation
 from backend.app.models import AutoState
 from backend.app.operate.followup_actions import BY_PERSON
 from backend.app.store import admin_followups
@@ -65,15 +63,19 @@ def meaning_of(reason: str | None) -> str | None:
 
 
 def explain_followup(
-    session: Session, company_id: int | None, followup_id: int, now: datetime
+    session: Session,
+    company_id: int | None,
+    followup_id: int,
+    now: datetime,
+    documents: Path | None,
 ) -> Explanation:
-    """Only reads. Raises Refused when there is no such follow-up."""
+    """Only reads. documents: DOCUMENTS_DIR. Raises Refused when there is no such follow-up."""
     row = admin_followups.load_followup_row(session, company_id, followup_id)
     looked_at = row.auto_state in (AutoState.ACTIVE, AutoState.HELD)
     try:
         situation = load_situation(session, followup_id, now)
         zone, facts = situation.company.timezone, shown_facts(situation)
-        verdict = _verdict(session, situation, now)
+        verdict = _verdict(session, situation, now, documents)
     except SettingsInvalid as error:
         zone, facts = "UTC", {}
         verdict = Verdict("wait", ReasonCode.SETTINGS_INVALID.value, str(error))
@@ -104,11 +106,12 @@ def shown_facts(situation: Situation) -> dict[str, object]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _verdict(session: Session, situation: Situation, now: datetime) -> Verdict:
-    """What a run would do at this moment."""
-    decision = decide_now(session, situation, now)
-    if isinstance(decision, Send):
-        decision = within_budgets(session, situation, Spent(), now) or decision
+def _verdict(
+    session: Session, situation: Situation, now: datetime, documents: Path | None
+) -> Verdict:
+    """What a run would do at this moment: as it does, to the rendered mail."""
+    prepared = prepare(session, situation, now, Spent(), documents, hold=False)
+    decision = prepared.decision if isinstance(prepared, Draft) else prepared
     return Verdict(
         decision=type(decision).__name__.lower(),
         reason=decision.reason.value,

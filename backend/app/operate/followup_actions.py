@@ -92,13 +92,14 @@ def postpone_followup(
     row = _locked(session, company_id, followup_id)
     if row.auto_state not in (AutoState.ACTIVE, AutoState.HELD):
         raise Refused(f"follow-up {followup_id} has ended already, it is {_state(row)}")
-    if row.auto_state == AutoState.HELD:
+    held = row.auto_state == AutoState.HELD
+    if held:
         _refuse_uncertain(session, followup_id)
         admin_followups.plan_failed_again(session, followup_id)
         admin_followups.set_automation(session, followup_id, AutoState.ACTIVE, None, now)
         admin_followups.approve(session, followup_id, now)
     admin_followups.postpone(session, followup_id, until)
-    followups.look_again(session, followup_id, now, row.auto_reason)
+    followups.look_again(session, followup_id, now, None if held else row.auto_reason)
     _record(session, row, HistoryStatus.POSTPONED, f"until {until.isoformat()}", now, by)
 
 

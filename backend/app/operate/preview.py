@@ -11,6 +11,9 @@ from sqlalchemy.orm import Session
 from backend.app.errors import BadInput, Refused
 from backend.app.followups.documents import DocumentUnusable
 from backend.app.followups.draft import outgoing
+from backend.app.followups.facts import Hold
+from backend.app.followups.reasons import ReasonCode
+from backend.app.followups.schedule import schedule_of
 from backend.app.followups.situation import Situation, load_situation
 from backend.app.followups.wording import WordingUnusable
 from backend.app.mail.compose import compose
@@ -52,6 +55,10 @@ def preview_step(
         raise Refused(f"company {situation.company.id} has no active mailbox that can send")
     if not situation.facts.has_address:
         raise Refused(f"client {situation.followup.client_id} has no address to write to")
+    planned = schedule_of(situation.facts, situation.rules)
+    if isinstance(planned, Hold) and planned.reason is ReasonCode.UNKNOWN_TIME_ZONE:
+        zone = situation.company.timezone
+        raise Refused(f"the time zone of company {situation.company.id} is no IANA zone: {zone!r}")
     account = mailboxes.load_account(session, situation.mailbox_id)
     conversation_id = situation.followup.conversation_id or conversations.find_latest_of_client(
         session, situation.company.id, situation.followup.client_id

@@ -236,8 +236,9 @@ def explain(followup_id: int, company_id: int | None, as_json: bool) -> None:
     from backend.app.operate.explain import explain_followup
     from backend.scripts.cli.installation import opened
 
-    with opened():
-        explanation = db.read(explain_followup, company_id, followup_id, db.utc_now())
+    with opened() as installation:
+        documents = installation.settings.documents_dir
+        explanation = db.read(explain_followup, company_id, followup_id, db.utc_now(), documents)
     if as_json:
         show_json(explanation)
     else:

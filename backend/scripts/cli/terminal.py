@@ -115,7 +115,7 @@ def local_time(moment: datetime | None, zone: str | None = None) -> str:
         return "-"
     try:
         local = moment.astimezone(ZoneInfo(zone) if zone else None)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a directory, such as Europe
         return f"{moment:%Y-%m-%d %H:%M} UTC"
     return f"{local:%Y-%m-%d %H:%M}"
 
