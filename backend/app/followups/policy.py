@@ -212,9 +212,11 @@ def _puts_off(
 def _gates(
     facts: FollowupFacts, rules: FollowupRules, schedule: Schedule, turn: Turn, now: datetime
 ) -> Hold | Wait | None:
-    if not facts.approved and _is_too_old(facts, rules, schedule, turn, now):
+    hours = OpeningHours(schedule.zone, facts.country, rules)
+    oldest = now - rules.activation.hold_older_than_days * ONE_DAY
+    if not facts.approved and _could_have_gone_out(facts, schedule, turn, hours, now) < oldest:
         return Hold(ReasonCode.TOO_OLD, f"step {turn.step} was due {turn.due_at.date()}")
-    opening = OpeningHours(schedule.zone, facts.country, rules).next_opening(now)
+    opening = hours.next_opening(now)
     if opening is None:
         return Hold(ReasonCode.ALWAYS_CLOSED)
     if opening > now:
@@ -224,16 +226,17 @@ def _gates(
     return None
 
 
-def _is_too_old(
-    facts: FollowupFacts, rules: FollowupRules, schedule: Schedule, turn: Turn, now: datetime
-) -> bool:
-    """Whether it could have gone out so long ago that nobody expects it any more.
+def _could_have_gone_out(
+    facts: FollowupFacts, schedule: Schedule, turn: Turn, hours: OpeningHours, now: datetime
+) -> datetime:
+    """Since when it could have gone out, or `now`; long after that nobody expects it any more.
 
-    A wait for the client or the gap is no delay of ours: it counts from the end of the last one.
+    A wait for the client, the gap or the end of a closure is no delay of ours: it counts from the
+    end of the last one.
     """
     ends = [until for until, _, _ in _puts_off(facts, schedule, now)]
     ready_at = max(turn.due_at, schedule.gap_end(facts) or turn.due_at, *ends, turn.due_at)
-    return now - ready_at > rules.activation.hold_older_than_days * ONE_DAY
+    return hours.next_opening(min(ready_at, now)) or now
 
 
 def _is_fresh(fresh_at: datetime | None, minutes: int, now: datetime) -> bool:
