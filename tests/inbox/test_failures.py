@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from backend.app import db
+from backend.app.errors import Refused
 from backend.app.inbox import ingest as ingest_module
 from backend.app.inbox import visit
 from backend.app.inbox.files import attachment_path
@@ -23,6 +25,7 @@ from backend.app.models import (
     MessageAttachment,
     QuarantinedMail,
 )
+from backend.app.operate import quarantine
 from backend.app.store import followups
 from tests.inbox.desk import Desk, ago, open_desk
 from tests.installation import Installation
@@ -133,6 +136,51 @@ def test_a_quarantined_mail_is_tried_less_and_less_often_then_left_to_a_person(
     assert quarantined(desk).attempts == 4
     assert desk.ledger() == {"stored": 2, "quarantined": 1}
     assert desk.sync() == {"mailboxes": 1}
+
+
+def given_up(desk: Desk) -> int:
+    """A mail that could not be handled, and is not tried again by itself; its number."""
+    receive_poison(desk)
+    desk.sync()
+    desk.installation.change(
+        lambda s: s.execute(sa.update(QuarantinedMail).values(next_attempt_at=None))
+    )
+    assert desk.sync() == {"mailboxes": 1}
+    return int(quarantined(desk).id)
+
+
+def test_a_mail_that_was_given_up_is_tried_once_more_when_a_person_says_so(
+    embedded_desk: Desk, poisoned: pytest.MonkeyPatch
+) -> None:
+    desk = embedded_desk
+    kept = given_up(desk)
+    db.write(quarantine.retry, desk.company, kept)
+    assert desk.sync() == {"mailboxes": 1, "quarantined": 1}
+    assert desk.sync() == {"mailboxes": 1}
+
+    poisoned.undo()
+    db.write(quarantine.retry, desk.company, kept)
+    assert desk.sync() == {"mailboxes": 1, "stored": 1}
+    assert desk.ledger() == {"stored": 3}
+
+
+def test_a_mail_that_a_person_drops_is_not_fetched_again(
+    embedded_desk: Desk, poisoned: pytest.MonkeyPatch
+) -> None:
+    desk = embedded_desk
+    kept = given_up(desk)
+    db.write(quarantine.drop, desk.company, kept, "Claire")
+    poisoned.undo()
+    past = {"audited_at": ago(hours=2)}
+    desk.installation.change(lambda s: s.execute(sa.update(MailboxState).values(**past)))
+
+    assert desk.sync() == {"mailboxes": 1}
+
+    assert desk.ledger() == {"stored": 2, "ignored": 1}
+    assert desk.installation.count(QuarantinedMail) == 0
+    assert (desk.state().audit["ignored"], desk.state().audit["missing"]) == (1, 0)
+    with pytest.raises(Refused, match="there is no quarantined mail"):
+        db.write(quarantine.retry, desk.company, kept)
 
 
 def test_a_replay_is_one_commit(

@@ -68,6 +68,8 @@ def test_every_command_is_there() -> None:
         "conversation fetch",
         "quarantine list",
         "quarantine show",
+        "quarantine retry",
+        "quarantine drop",
         "mail show",
         "status",
     }

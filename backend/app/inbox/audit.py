@@ -34,8 +34,8 @@ AUDIT_UIDS = 5_000
 class AuditCounts:
     """What became of the UIDs that the server has now, in the ranges compared.
 
-    ignored: older than the horizon, and left there. missing: still not here, after `healed` were
-    fetched. skipped: folders that did not change since all of them was here.
+    ignored: older than the horizon and left there, or dropped by hand. missing: still not here,
+    after `healed` were fetched. skipped: folders that did not change since all of them was here.
     """
 
     server: int = 0
@@ -62,10 +62,9 @@ def find_missing(
 ) -> list[int]:
     """UIDs that the server has and we have not. left: those that the horizon leaves there. Pure.
 
-    One that was once said to be gone, and is there, is missing too.
+    One that was once said to be gone, and is there, has no state here: it is missing too.
     """
-    gone = LedgerState.IGNORED
-    return [uid for uid in server if states.get(uid, gone) is gone and uid not in left]
+    return [uid for uid in server if uid not in states and uid not in left]
 
 
 def count(

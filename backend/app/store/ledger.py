@@ -17,6 +17,10 @@ from backend.app.store.upsert import insert_unless_there
 QUARANTINE_PAUSES_SECONDS = (600, 6 * 3600, 24 * 3600)
 
 
+# The beginning of a reason; the server may still have the mail, which nobody wants here.
+DROPPED = "dropped by hand"
+
+
 def record(
     session: Session,
     place: Place,
@@ -44,7 +48,10 @@ def _at(place: Place) -> list[sa.ColumnElement[bool]]:
 
 
 def states(session: Session, folder: Place, first: int, last: int) -> dict[int, LedgerState]:
-    """What became of the UIDs from first to last, both included, of the folder of this place."""
+    """What became of the UIDs from first to last, both included, of the folder of this place.
+
+    One that was gone from the server is as good as never met; one that a person dropped is not.
+    """
     e = LedgerEntry
     rows = session.execute(
         sa.select(e.uid, e.state).where(
@@ -52,15 +59,18 @@ def states(session: Session, folder: Place, first: int, last: int) -> dict[int, 
             e.folder == folder.folder,
             e.uidvalidity == folder.uidvalidity,
             e.uid.between(first, last),
+            sa.or_(
+                e.state != LedgerState.IGNORED.value,
+                e.reason.startswith(DROPPED, autoescape=True),
+            ),
         )
     ).all()
     return {uid: LedgerState(state) for uid, state in rows}
 
 
 def known_uids(session: Session, folder: Place, first: int, last: int) -> set[int]:
-    """Which of these UIDs are here; one that was gone from the server is not."""
-    found = states(session, folder, first, last)
-    return {uid for uid, state in found.items() if state is not LedgerState.IGNORED}
+    """Which of these UIDs need not be fetched."""
+    return set(states(session, folder, first, last))
 
 
 def holds(session: Session, place: Place, message_id: int) -> bool:
@@ -198,3 +208,32 @@ def postpone_quarantined(
             next_attempt_at=database_now(pause) if again else None,
         )
     )
+
+
+def retry_quarantined(session: Session, quarantine_id: int) -> bool:
+    """Let the next visit try it; False when it is not in quarantine any more."""
+    due = session.execute(
+        sa.update(QuarantinedMail)
+        .where(QuarantinedMail.id == quarantine_id)
+        .values(next_attempt_at=database_now())
+        .returning(QuarantinedMail.id)
+    )
+    return due.one_or_none() is not None
+
+
+def drop_quarantined(session: Session, quarantine_id: int, by: str) -> bool:
+    """Keep its row in the ledger and nothing else; False when it is not in quarantine any more."""
+    q = QuarantinedMail
+    dropped = session.execute(
+        sa.delete(q)
+        .where(q.id == quarantine_id)
+        .returning(q.integration_id, q.folder, q.uidvalidity, q.uid)
+    ).one_or_none()
+    if dropped is None:
+        return False
+    session.execute(
+        sa.update(LedgerEntry)
+        .where(*_at(Place(*dropped)))
+        .values(state=LedgerState.IGNORED.value, reason=f"{DROPPED}: {by}"[:200])
+    )
+    return True

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from backend.scripts.cli.commands import (
+    by_option,
     company_option,
     examples,
     fail,
@@ -19,11 +20,14 @@ from backend.scripts.cli.commands import (
 from backend.scripts.cli.terminal import local_time, say, show_json, show_table
 
 
-@click.group(epilog=examples("quarantine list", "quarantine show 3 --raw mail.eml"))
+@click.group(
+    epilog=examples("quarantine list", "quarantine show 3 --raw mail.eml", "quarantine retry 3")
+)
 def command() -> None:
     """Mails that could not be handled, kept as they came.
 
-    The sync script tries each of them again a few times by itself.
+    The sync script tries each of them again a few times by itself. As long as one is here, no
+    reminder goes to whoever sent it: it may be the answer.
     """
 
 
@@ -94,6 +98,39 @@ def show(quarantine_id: int, company_id: int | None, raw_file: Path | None, as_j
     say(f"  attempts {row.attempts}, {again}")
     if raw_file is not None:
         say(f"  written to {raw_file}; see: manage.py mail show {raw_file}")
+
+
+@command.command("retry", epilog=examples("quarantine retry 3", "quarantine retry 3 4 5"))
+@click.argument("quarantine_ids", type=click.IntRange(1), nargs=-1, required=True, metavar="ID...")
+@company_option()
+def retry(quarantine_ids: tuple[int, ...], company_id: int | None) -> None:
+    """Let the next run of the sync script try them again."""
+    from backend.app import db
+    from backend.app.operate import quarantine
+    from backend.scripts.cli.installation import opened
+
+    with opened():
+        for each in quarantine_ids:
+            row = db.write(quarantine.retry, company_id, each)
+            say(f"mail {each} of mailbox {row.integration_id} is tried again by the next run")
+
+
+@command.command("drop", epilog=examples("quarantine drop 3"))
+@id_argument("quarantine_id")
+@company_option()
+@by_option()
+def drop(quarantine_id: int, company_id: int | None, by: str) -> None:
+    """Delete what is kept of a mail that nobody needs here, and do not fetch it again.
+
+    The mail server's own copy stays as it is. Reminders to its sender may go out again.
+    """
+    from backend.app import db
+    from backend.app.operate import quarantine
+    from backend.scripts.cli.installation import opened
+
+    with opened():
+        row = db.write(quarantine.drop, company_id, quarantine_id, by)
+    say(f"mail {quarantine_id} of mailbox {row.integration_id} is dropped: {row.error}")
 
 
 def _write_new(path: Path, raw: bytes) -> None:
