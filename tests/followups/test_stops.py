@@ -81,19 +81,50 @@ def test_an_answer_goes_on_where_the_company_wants_it_so(read_office: Office) ->
 
 
 @pytest.mark.parametrize(
-    ("before", "state"),
-    [(timedelta(minutes=1), ANSWERED), (timedelta(minutes=3), GOES_ON)],
-    ids=["within the clocks' tolerance", "before the reminder"],
+    "before", [timedelta(minutes=1), timedelta(minutes=10), timedelta(days=2)]
 )
-def test_an_answer_is_one_that_came_since_the_last_step(
-    read_office: Office, before: timedelta, state: tuple[str, str | None]
+def test_an_answer_that_was_read_after_the_step_counts_whenever_it_arrived(
+    read_office: Office, before: timedelta
 ) -> None:
+    """It crossed with the reminder, or lay in Spam: moving it to INBOX keeps its INTERNALDATE."""
     office = read_office
-    followup = first_step(office)
+    followup = first_step(office, created_at=db.utc_now() - timedelta(days=20))
     arrived_at = office.followup(followup).last_step_at - before
     receive(office, letters.another_matter(office, office.outbox(followup)), when=arrived_at)
     second_look(office, followup)
-    assert office.state(followup) == state
+    assert office.state(followup) == ANSWERED
+    assert len(office.delivered()) == 1
+
+
+def test_what_arrived_before_the_followup_was_made_is_no_answer_though_read_after_a_step(
+    read_office: Office,
+) -> None:
+    office = read_office
+    followup = first_step(office, created_at=db.utc_now() - timedelta(days=20))
+    arrived_at = db.utc_now() - timedelta(days=25)
+    receive(office, letters.another_matter(office, office.outbox(followup)), when=arrived_at)
+    second_look(office, followup)
+    assert office.state(followup) == GOES_ON
+
+
+def test_what_was_in_the_inbox_before_the_last_step_is_no_answer_to_it(
+    read_office: Office,
+) -> None:
+    office = read_office
+    followup = first_step(office, created_at=db.utc_now() - timedelta(days=20))
+    sent_at = office.followup(followup).last_step_at
+    receive(
+        office,
+        letters.another_matter(office, office.outbox(followup)),
+        when=sent_at - timedelta(days=2),
+    )
+    office.installation.change(
+        lambda s: s.query(InboxMessage).update(
+            {InboxMessage.created_at: sent_at - timedelta(days=1)}
+        )
+    )
+    second_look(office, followup)
+    assert office.state(followup) == GOES_ON
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,7 @@ def _answered_at(session: Session, followup: DueFollowup) -> datetime | None:
         followup.company_id,
         followup.client_key,
         followup.conversation_id,
+        followup.created_at - CLOCK_TOLERANCE,
         _answers_since(followup),
         stored_since,
     )

@@ -257,17 +257,25 @@ def find_answer(
     company_id: int,
     client_key: str,
     conversation_id: int | None,
+    begun: datetime,
     since: datetime,
     stored_since: datetime | None,
 ) -> datetime | None:
     """When a person on the client's side last wrote since `since`; None for not at all.
 
     The client from anywhere, or anybody but us in the conversation of the reminders. Vacation
-    notices, bounces and newsletters are no answer. stored_since: mail that stood in the inbox
-    before this instant is none either (the database's clock).
+    notices, bounces and newsletters are no answer. What arrived since `begun` and came into the
+    inbox since `since` counts too: it crossed with our mail, or lay in Spam until a person moved
+    it, and keeps the INTERNALDATE of its arrival. stored_since: mail that stood in the inbox before
+    this instant is none either (the database's clock).
     """
     m = InboxMessage
-    human = [m.is_from_client, m.kind == MailKind.HUMAN.value, m.arrived_at >= since]
+    human = [
+        m.is_from_client,
+        m.kind == MailKind.HUMAN.value,
+        m.arrived_at >= min(begun, since),
+        sa.or_(m.arrived_at >= since, m.created_at >= since),
+    ]
     if stored_since is not None:
         human.append(m.created_at >= stored_since)
     by_client = sa.select(sa.func.max(m.arrived_at)).where(
