@@ -10,10 +10,11 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.orm import Session
 
 from alembic import command
 from backend.app import db
-from backend.app.models import Base
+from backend.app.models import Base, Client, Company, Followup, FollowupHistory
 from tests.servers.databases import Database
 
 CONFIG = db._alembic_config("sqlite://")
@@ -101,6 +102,29 @@ def test_migration_goes_down_and_up_again(bare_database: Database, revision: str
 
     assert schema(bare_database.url) == before
     assert before != below
+
+
+def test_rows_that_others_refer_to_outlive_the_way_down_and_up(bare_database: Database) -> None:
+    db.upgrade(bare_database.url)
+    engine = db.create_engine(bare_database.url)
+    with Session(engine) as session, session.begin():
+        session.add(Company(id=1, name="Dubois", timezone="Europe/Paris"))
+        session.flush()
+        session.add(Client(id=1, company_id=1, name="Jean Petit"))
+        session.flush()
+        session.add(Followup(id=1, company_id=1, client_id=1, type="quote_unanswered"))
+        session.flush()
+        session.add(
+            FollowupHistory(
+                company_id=1, followup_id=1, step=1, status="held", sent_at=db.utc_now()
+            )
+        )
+    command.downgrade(db._alembic_config(bare_database.url), REVISIONS[-1])
+    db.upgrade(bare_database.url)
+    with Session(engine) as session:
+        for model in (Company, Client, Followup, FollowupHistory):
+            assert session.scalar(sa.select(sa.func.count()).select_from(model)) == 1
+    engine.dispose()
 
 
 def test_nothing_is_left_at_the_bottom(bare_database: Database) -> None:

@@ -13,18 +13,15 @@ LINKS = ("payment_link", "signature_link")
 
 
 def upgrade() -> None:
-    with op.batch_alter_table("followups") as table:
-        for name in LINKS:
-            table.add_column(sa.Column(name, sa.String(length=2000), nullable=True))
-        table.add_column(sa.Column("document", sa.String(length=400), nullable=True))
-    with op.batch_alter_table("clients") as table:
-        table.add_column(sa.Column("is_professional", sa.Boolean(), nullable=True))
+    for name in LINKS:
+        op.add_column("followups", sa.Column(name, sa.String(length=2000), nullable=True))
+    op.add_column("followups", sa.Column("document", sa.String(length=400), nullable=True))
+    op.add_column("clients", sa.Column("is_professional", sa.Boolean(), nullable=True))
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("clients") as table:
-        table.drop_column("is_professional")
-    with op.batch_alter_table("followups") as table:
-        table.drop_column("document")
-        for name in LINKS:
-            table.drop_column(name)
+    # Not in a batch: SQLite would make another table, and rows refer to the one that goes.
+    op.drop_column("clients", "is_professional")
+    op.drop_column("followups", "document")
+    for name in LINKS:
+        op.drop_column("followups", name)
