@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +23,10 @@ FROM_US = Known("from-us", 1, CLIENT, frozenset({"contact@dubois.test", CLIENT})
 ELSEWHERE = Known("elsewhere", 2, CLIENT, frozenset({"contact@dubois.test", CLIENT}), False)
 ABOUT_ROOF = Known(
     "about-roof", 1, CLIENT, frozenset({CLIENT, "contact@dubois.test"}), False, "Re: La toiture"
+)
+ROOF_IN_CC = replace(ABOUT_ROOF, participants=ABOUT_ROOF.participants | {COLLEAGUE})
+REMINDER_FILED = Known(
+    "reminder", 1, CLIENT, frozenset({"contact@dubois.test"}), False, "Votre devis D-12"
 )
 REMINDER = Reminder(7, 70, CLIENT, "billing@client.test", 5)
 UNSETTLED = Reminder(8, 70, CLIENT, CLIENT, None)
@@ -221,6 +226,31 @@ RULES = [
         "the answer to a reminder bears another subject",
         facts(references=("reminder",), subject="Virement effectué"),
         Placement("reminder", 5, REMINDER),
+    ),
+    (
+        "somebody in Cc of the thread answers the reminder, which bears a subject of its own",
+        facts(
+            sender_key=COLLEAGUE,
+            references=("reminder", "about-roof"),
+            known=(ROOF_IN_CC, REMINDER_FILED),
+            subject="Re: Votre devis D-12",
+        ),
+        Placement("references", 1),
+    ),
+    (
+        "a subject is that of a mail in somebody else's conversation",
+        facts(
+            references=("reminder-filed", "about-roof"),
+            known=(
+                ABOUT_ROOF,
+                replace(
+                    REMINDER_FILED, external_id="reminder-filed", conversation_id=2, client_key=None
+                ),
+            ),
+            sender_key=CLIENT,
+            subject="Re: Votre devis D-12",
+        ),
+        Placement("other_subject"),
     ),
     # 5. answered_by
     (

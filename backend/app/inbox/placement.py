@@ -6,7 +6,7 @@ The first rule that fits decides:
  2. it is a bounce of one of our mails, or a complaint about one  -> its conversation  bounce_of
  3. it refers to one of our reminders, and its sender takes part in it              reminder
  4. it refers to a known message (nearest first), and its sender takes part in it   references
-    ... but a person has given it another subject: a conversation of its own       other_subject
+    ... but a person has given it another subject than all that it refers to there  other_subject
  5. a known message is a reply to it, which arrived earlier, and its sender takes
     part in that one                                                                answered_by
  6. its subject is a reply to one of the same client's recent conversations         subject
@@ -102,10 +102,23 @@ def _of_reference(facts: PlacementFacts, reference: str) -> Placement | None:
         if message.external_id != reference:
             continue
         if _takes_part(facts, _circle(message)):
-            if facts.by_person and is_another_subject(message.subject, facts.subject):
+            if facts.by_person and _begins_another_matter(facts, message.conversation_id):
                 return Placement("other_subject")
             return Placement("references", message.conversation_id)
     return None
+
+
+def _begins_another_matter(facts: PlacementFacts, conversation_id: int) -> bool:
+    """Whether the subject is none of those that the mail refers to in this conversation.
+
+    Reminders bear subjects of their own: who answers one that was passed on to him, and takes part
+    by an earlier mail of the thread, speaks of the reminder's matter.
+    """
+    return all(
+        is_another_subject(message.subject, facts.subject)
+        for message in facts.known
+        if message.conversation_id == conversation_id
+    )
 
 
 def _circle(message: Known) -> frozenset[str]:
