@@ -16,7 +16,7 @@ from backend.app.inbox.plan import (
     plan_stretches,
     windows_down,
 )
-from backend.app.models import FolderCheckpoint, InboxIntegration, LedgerEntry
+from backend.app.models import CompanySettings, FolderCheckpoint, InboxIntegration, LedgerEntry
 from backend.app.store import mailboxes
 from tests.inbox.desk import CLIENT, Desk, Fetches, Killed, ago, date_header
 
@@ -116,6 +116,18 @@ def test_the_mailbox_is_not_fresh_while_history_is_unread(
     assert (state.backlog, state.fresh_at) == (True, None)
     assert desk.sync() == {"mailboxes": 1, "stored": 2}
     assert desk.state().fresh_at is not None
+
+
+def test_a_horizon_that_moves_forward_while_history_is_read_is_recorded(
+    desk: Desk, small_stretches: None
+) -> None:
+    for days in (25, 20, 5, 4, 3, 2):
+        receive(desk, f"{days} days old", days)
+    desk.sync(lambda: desk.installation.count(LedgerEntry) >= 2)
+    desk.installation.set(InboxIntegration, desk.mailbox, history_days=10)
+    assert desk.sync() == {"mailboxes": 1, "stored": 2}
+    assert inbox_checkpoint(desk).history_left == 2
+    assert db.read(mailboxes.load_history_since, desk.mailbox) == ago(days=10).date()
 
 
 @pytest.mark.parametrize("killed_at", [1, 2, 3, 4, 5])
@@ -228,6 +240,26 @@ def test_a_reminder_is_held_when_its_answer_may_lie_beyond_the_horizon(
     desk.sync()
     assert not db.read(answer_may_be_left, look(old))
     assert look(old).facts.answered_at is not None
+
+
+def test_a_reminder_is_held_when_its_answer_may_lie_beyond_the_horizon_of_its_reply_to(
+    embedded_desk: Desk,
+) -> None:
+    desk, installation = embedded_desk, embedded_desk.installation
+    second = desk.add_mailbox()
+    desk.receive(desk.mail("the answer"), mailbox=second, when=ago(days=45))
+    installation.set(InboxIntegration, desk.mailbox, smtp_host="smtp.test")
+    [reads] = installation.rows(InboxIntegration, InboxIntegration.id == second)
+    document = {"followups": {"mail": {"reply_to": reads.email}}}
+    installation.change(
+        lambda s: s.merge(CompanySettings(company_id=desk.company, settings=document))
+    )
+    client = installation.add_client(desk.company, "jean@client.test")
+    followup = installation.add_followup(desk.company, client, created_at=ago(days=60))
+    desk.sync()
+    situation = db.read(lambda s: load_situation(s, followup, datetime.now(UTC)))
+    assert situation.mailbox_id == desk.mailbox
+    assert db.read(answer_may_be_left, situation)
 
 
 def test_progress_is_told_as_history_comes(embedded_desk: Desk) -> None:

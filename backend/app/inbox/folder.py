@@ -112,8 +112,14 @@ class FolderVisit:
         return existing, self.connection.existing(low, high, since) if existing else []
 
     def _down_to_horizon(self) -> Checkpoint:
-        """The checkpoint, opened again when somebody moved the horizon back."""
+        """The checkpoint, opened again when somebody moved the horizon back.
+
+        One that was moved forward while history is read holds from here on down, and is recorded:
+        what it leaves on the server may hold an answer, so that reminders must know.
+        """
         checkpoint, wanted = self.checkpoint, self.visit.history_since
+        if checkpoint.history_uid and goes_further_back(checkpoint.history_since, wanted):
+            return db.write(checkpoints.shorten_history, self.visit.lease, checkpoint, wanted)
         if not goes_further_back(wanted, checkpoint.history_since):
             return checkpoint
         log.info("%s history is read back to %s", self._name, wanted or "its beginning")

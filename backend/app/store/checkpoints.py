@@ -140,6 +140,20 @@ def reopen_history(
     return Checkpoint(*row)
 
 
+def shorten_history(
+    session: Session, lease: Lease, checkpoint: Checkpoint, since: date | None
+) -> Checkpoint:
+    """The horizon was moved forward before the earlier one was reached."""
+    hold_lease(session, lease)
+    row = session.execute(
+        sa.update(FolderCheckpoint)
+        .where(*_same(checkpoint))
+        .values(history_since=since)
+        .returning(*COLUMNS)
+    ).one()
+    return Checkpoint(*row)
+
+
 def _same(checkpoint: Checkpoint) -> tuple[sa.ColumnElement[bool], ...]:
     return (
         FolderCheckpoint.id == checkpoint.id,
