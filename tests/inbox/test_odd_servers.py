@@ -166,6 +166,15 @@ STATUSES = [
         b'* STATUS "INBOX" (MESSAGES 3 UIDNEXT 9 UIDVALIDITY 1)\r\n{tag} OK done',
         FolderStatus(1, 9, 3),
     ),
+    # A folder that keeps no mod-sequences: 0 says nothing of what is in it.
+    (
+        b'* STATUS "INBOX" (UIDNEXT 9 UIDVALIDITY 1 HIGHESTMODSEQ 0)\r\n{tag} OK done',
+        FolderStatus(1, 9, 0, None),
+    ),
+    (
+        b'* STATUS "INBOX" (UIDNEXT 9 UIDVALIDITY 1 HIGHESTMODSEQ 7)\r\n{tag} OK done',
+        FolderStatus(1, 9, 0, 7),
+    ),
     (b'* STATUS "INBOX" (UIDVALIDITY 4294967295 UIDNEXT 9)\r\n{tag} OK done', None),
     (b"{tag} OK nothing to say", ServerFault),
     (b'* STATUS "INBOX"\r\n{tag} OK done', ServerFault),

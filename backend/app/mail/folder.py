@@ -51,7 +51,7 @@ class ServerFolder:
 
 @dataclass(frozen=True, slots=True)
 class FolderStatus:
-    """What STATUS says. highestmodseq is None without CONDSTORE (RFC 7162)."""
+    """What STATUS says. highestmodseq is None where the folder keeps none (RFC 7162)."""
 
     uidvalidity: int
     uidnext: int

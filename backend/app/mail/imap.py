@@ -354,7 +354,8 @@ def _folder_status(answer: Mapping[bytes, Any]) -> FolderStatus:
         uidvalidity=numbers[b"UIDVALIDITY"],
         uidnext=numbers[b"UIDNEXT"],
         messages=numbers.get(b"MESSAGES", 0),
-        highestmodseq=numbers.get(b"HIGHESTMODSEQ"),
+        # 0 is said of a folder that keeps none (RFC 7162, 3.1.2.2), whatever happens in it.
+        highestmodseq=numbers.get(b"HIGHESTMODSEQ") or None,
     )
 
 
