@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
 from backend.app.models import Conversation, InboxMessage, SenderHour
+from backend.app.store import senders
 from backend.app.store.senders import STORM_MAILS
 from tests.inbox.desk import Desk, ago
 from tests.operate.conftest import Manage
@@ -42,6 +44,20 @@ def test_storm_is_shown_by_status(embedded_desk: Desk) -> None:
     assert f"storm: {STORM_MAILS + 1} mails of robot@machine.test" in manage("status").stdout
     [storm] = manage.json("status")["storms"]
     assert storm["mails"] == STORM_MAILS + 1
+
+
+def test_an_hour_that_another_worker_drops_meanwhile_is_counted_anew(
+    embedded_desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, insert, calls = embedded_desk, senders.insert_unless_there, []
+
+    def there_and_gone(*given: Any) -> Any:
+        calls.append(given)
+        return None if len(calls) == 1 else insert(*given)
+
+    monkeypatch.setattr(senders, "insert_unless_there", there_and_gone)
+    desk.receive(desk.mail("Bonjour"))
+    assert desk.sync() == {"mailboxes": 1, "stored": 1}
 
 
 def test_old_hours_are_forgotten(embedded_desk: Desk) -> None:

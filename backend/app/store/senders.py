@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from backend.app.db import load_now
+from backend.app.errors import RaceLost
 from backend.app.models import SenderHour
 from backend.app.store.upsert import insert_unless_there
 
@@ -16,7 +17,10 @@ KEPT = timedelta(days=2)
 
 
 def count_mail(session: Session, company_id: int, sender_key: str, at: datetime) -> int:
-    """Count one mail more in the hour of its arrival, and say how many there are now."""
+    """Count one mail more in the hour of its arrival, and say how many there are now.
+
+    Raises RaceLost.
+    """
     s = SenderHour
     key = {
         "company_id": company_id,
@@ -27,8 +31,10 @@ def count_mail(session: Session, company_id: int, sender_key: str, at: datetime)
         return 1
     counted = session.execute(
         sa.update(s).filter_by(**key).values(mails=s.mails + 1).returning(s.mails)
-    )
-    return counted.scalar_one()
+    ).scalar_one_or_none()
+    if counted is None:
+        raise RaceLost("another mailbox of the company has just dropped this hour as an old one")
+    return counted
 
 
 def forget_old_hours(session: Session, company_id: int) -> None:
