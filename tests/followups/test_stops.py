@@ -80,9 +80,7 @@ def test_an_answer_goes_on_where_the_company_wants_it_so(read_office: Office) ->
     assert len(read_office.delivered()) == 2
 
 
-@pytest.mark.parametrize(
-    "before", [timedelta(minutes=1), timedelta(minutes=10), timedelta(days=2)]
-)
+@pytest.mark.parametrize("before", [timedelta(minutes=1), timedelta(minutes=10), timedelta(days=2)])
 def test_an_answer_that_was_read_after_the_step_counts_whenever_it_arrived(
     read_office: Office, before: timedelta
 ) -> None:

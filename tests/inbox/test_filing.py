@@ -175,9 +175,13 @@ def filed(desk: Desk) -> dict[str, str]:
 
 
 def set_inbox(desk: Desk, document: Any) -> None:
+    set_settings(desk, {"inbox": document})
+
+
+def set_settings(desk: Desk, document: Any) -> None:
     def change(session: Any) -> None:
         session.execute(sa.delete(CompanySettings))
-        session.add(CompanySettings(company_id=desk.company, settings={"inbox": document}))
+        session.add(CompanySettings(company_id=desk.company, settings=document))
 
     desk.installation.change(change)
 
@@ -206,6 +210,16 @@ def test_wrong_rules_leave_mail_in_the_default_drawer_and_are_said(
     assert report.counts["settings_wrong"] == 1
     assert filed(desk) == {"A": "inbox"}
     assert 'inbox.rules[0] "Bois".when: must hold exactly one of' in caplog.text
+
+
+@pytest.mark.parametrize("document", ["inbox", ["inbox"], 7])
+def test_settings_that_are_no_object_keep_no_mail_back(embedded_desk: Desk, document: Any) -> None:
+    desk = embedded_desk
+    set_settings(desk, document)
+    desk.receive(desk.mail("A"))
+    report = desk.run()
+    assert report.counts == {"mailboxes": 1, "settings_wrong": 1, "stored": 1}
+    assert filed(desk) == {"A": "inbox"}
 
 
 def test_spam_of_a_stranger_makes_no_client_and_a_clients_mail_is_never_spam(
