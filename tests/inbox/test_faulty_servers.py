@@ -126,6 +126,16 @@ def test_a_server_that_drips(known: Desk, server: ScriptedImapServer) -> None:
     assert_stored_is_held(known, server)
 
 
+def test_a_server_that_drips_at_the_sign_in(known: Desk, server: ScriptedImapServer) -> None:
+    drips = [Reply(b"* OK " + b"-" * 4000, drip=True)]
+    server.script["LOGIN"] = lambda _: drips.pop() if drips else None
+    report = known.run()
+    server.drip.set()
+    assert report.counts["mailboxes_failed"] == 1
+    assert "timeout" in (known.state().error or "")
+    assert_stored_is_held(known, server)
+
+
 def test_a_server_that_omits_flags_and_dates(known: Desk, server: ScriptedImapServer) -> None:
     def bare(command: Command) -> Reply | None:
         if not asks_for_bodies(command):

@@ -258,6 +258,16 @@ def test_only_a_held_follow_up_can_be_released(
     assert history(installation) == []
 
 
+def test_one_that_cannot_be_released_keeps_none_of_the_others_back(
+    manage: Manage, installation: Installation, followup_id: int
+) -> None:
+    hold(installation, followup_id)
+    refused = manage("followup", "release", 999, followup_id, status=1)
+    assert "there is no follow-up 999" in refused.stderr
+    assert "1 of 2 follow-ups could not be released" in refused.stderr
+    assert claim(followup_id).step == 1
+
+
 def test_a_step_that_the_server_refused_is_tried_again_after_a_release(
     manage: Manage, installation: Installation, followup_id: int
 ) -> None:

@@ -186,7 +186,7 @@ class Budgets(Rules):
     per_mailbox_per_day   how many one mailbox may send on one day of the company's calendar
     surge_factor          the rest is held when a day's mails exceed so many times the usual number
     surge_minimum         fewer on one day are never a surge
-    bounces_per_day       the rest is held when so many of the company's mails came back in a day
+    bounces_per_day       the rest is held when so many reminders came back for good in a day
     """
 
     client_gap_days: Annotated[int, Field(ge=0, le=365)] = 2

@@ -224,7 +224,7 @@ def open_mailbox(endpoint: Endpoint) -> Iterator[MailboxConnection]:
             connection = MailboxConnection(client, endpoint)
         yield connection
     finally:
-        _close(client)
+        _close(client, endpoint)
 
 
 def _signed_in(endpoint: Endpoint) -> IMAPClient:
@@ -243,12 +243,13 @@ def _open(endpoint: Endpoint, token: str | None) -> IMAPClient:
     with translated(endpoint):
         client = _connect(endpoint)
         try:
-            if token is None:
-                _sign_in(client, endpoint)
-            else:
-                _sign_in_by_token(client, endpoint, token)
+            with cut_off(endpoint, client.socket()):
+                if token is None:
+                    _sign_in(client, endpoint)
+                else:
+                    _sign_in_by_token(client, endpoint, token)
         except BaseException:
-            _close(client)
+            _close(client, endpoint)
             raise
         return client
 
@@ -269,9 +270,10 @@ def _connect(endpoint: Endpoint) -> IMAPClient:
     client.folder_encode = False  # one name outside modified UTF-7 would spoil the whole list
     if endpoint.security == "starttls":
         try:
-            client.starttls(tls_context(endpoint))
+            with cut_off(endpoint, client.socket()):
+                client.starttls(tls_context(endpoint))
         except BaseException:
-            _close(client)
+            _close(client, endpoint)
             raise
     return client
 
@@ -292,9 +294,12 @@ def _sign_in_by_token(client: IMAPClient, endpoint: Endpoint, token: str) -> Non
     client.sasl_login(name, SaslToken(endpoint, token, standard=standard))
 
 
-def _close(client: IMAPClient) -> None:
+def _close(client: IMAPClient, endpoint: Endpoint) -> None:
     # The server may be gone already; what had to be said about that was raised before.
-    with contextlib.suppress(IMAPClientError, OSError):
+    with (
+        contextlib.suppress(IMAPClientError, OSError, NetworkFault),
+        cut_off(endpoint, client.socket()),
+    ):
         client.logout()
         return
     with contextlib.suppress(IMAPClientError, OSError):

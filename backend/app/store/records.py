@@ -203,7 +203,7 @@ class Spent:
     mailbox_today    how many this mailbox has sent today, by the company's calendar
     company_today    how many the company has sent today
     company_before   how many it has sent in the four weeks before today
-    bounced_today    how many of its mails came back for good in the last 24 hours
+    bounced_today    how many of its reminders came back for good in the last 24 hours
     in_run           how many of the company's this run has sent
     """
 

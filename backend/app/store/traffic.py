@@ -65,15 +65,16 @@ def _count(session: Session, *conditions: sa.ColumnElement[bool]) -> int:
 
 
 def _count_bounces(session: Session, company_id: int, since: datetime) -> int:
-    m = InboxMessage
+    """Of our own reminders: anybody can forge bounces of mail that we never sent."""
+    m, o = InboxMessage, OutboxMail
+    ours = sa.exists().where(o.message_id == m.about_external_id, o.company_id == company_id)
     return session.execute(
-        sa.select(sa.func.count())
-        .select_from(m)
-        .where(
+        sa.select(sa.func.count(sa.distinct(m.about_external_id))).where(
             m.company_id == company_id,
             m.kind == MailKind.BOUNCE.value,
             m.bounce_hard.is_(True),
             m.arrived_at >= since,
+            ours,
         )
     ).scalar_one()
 

@@ -13,6 +13,7 @@ from backend.scripts.cli.commands import (
     by_option,
     company_option,
     examples,
+    fail,
     id_argument,
     json_option,
     limit_option,
@@ -172,6 +173,7 @@ def release(
     Anything else that still holds it holds it again. See `followup explain ID`.
     """
     from backend.app import db
+    from backend.app.errors import Refused
     from backend.app.operate.followup_actions import release_followup
     from backend.app.store import admin_followups
     from backend.scripts.cli.installation import opened
@@ -184,9 +186,17 @@ def release(
             if company_id is None:
                 raise click.UsageError("--reason needs --company")
             chosen = db.read(admin_followups.list_held_for, company_id, reason)
+        refused = 0
         for followup_id in chosen:
-            db.write(release_followup, company_id, followup_id, db.utc_now(), by)
-            say(f"follow-up {followup_id} is active; the next run looks at it")
+            try:
+                db.write(release_followup, company_id, followup_id, db.utc_now(), by)
+            except Refused as refusal:
+                refused += 1
+                say(str(refusal), err=True)
+            else:
+                say(f"follow-up {followup_id} is active; the next run looks at it")
+    if refused:
+        fail(f"{refused} of {len(chosen)} follow-ups could not be released")
     if not chosen:
         say(f"no follow-up of company {company_id} is held for {reason}")
 
