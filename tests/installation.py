@@ -47,7 +47,12 @@ ALWAYS_OPEN: dict[str, Any] = {
         "closes": "24:00",
     },
     "holidays": {"observed": False},
-    "budgets": {"client_gap_days": 0},
+    "budgets": {
+        "client_gap_days": 0,
+        "per_run": 100_000,
+        "per_mailbox_per_day": 100_000,
+        "surge_minimum": 100_000,
+    },
 }
 
 
