@@ -83,7 +83,7 @@ def test_wrong_password(sound: Sound) -> None:
     assert done.returncode == 1
     told = line(done.stderr, "ERROR")
     assert f"integration={bad} company={sound.company} failed kind=credentials retry_in=" in told
-    assert "refused the user name or password" in told
+    assert "refused the user name or password: [AUTHENTICATIONFAILED]" in told
     assert "a wrong password" not in done.stderr
     sound.assert_mail_came_in()
 

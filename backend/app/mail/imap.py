@@ -9,6 +9,7 @@ old (RFC 3501, 6.4.8), and servers send FETCH rows that nobody asked for.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
@@ -335,7 +336,8 @@ def translated(endpoint: Endpoint, *, folder: str | None = None) -> Iterator[Non
 def _login_fault(
     endpoint: Endpoint, error: LoginError
 ) -> Throttled | NetworkFault | CredentialsRefused:
-    words = str(error)
+    # imaplib puts the server's words into its error as bytes, and so their quotes and their b.
+    words = re.sub(r"^b(['\"])(.*)\1$", r"\2", str(error))
     if _is_throttle(words) and "[authenticationfailed]" not in words.lower():
         return Throttled(f"{endpoint} asks to come back later: {words}")
     # The library makes one error of a refusal and of a server that goes away meanwhile.
