@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.orm import Session
 
-from backend.app.errors import SettingsInvalid
 from backend.app.followups.budgets import USUAL_OVER_WEEKS, check_budgets
 from backend.app.followups.calendar import start_of_day
 from backend.app.followups.policy import (
@@ -57,7 +55,7 @@ def load_situation(session: Session, followup_id: int, now: datetime) -> Situati
     """Raises SettingsInvalid when the company's rules are wrong."""
     followup = followups.load_followup(session, followup_id)
     company = tenants.load_company(session, followup.company_id)
-    rules = _rules(company)
+    rules = load_rules(company.rules("followups"))
     mailbox_id = followups.find_sending_mailbox(session, company.id, followup.integration_id)
     answers_in = _answers_in(session, followup, mailbox_id, rules.mail.reply_to)
     bounces = _bounces(session, followup, now)
@@ -88,13 +86,6 @@ def load_situation(session: Session, followup_id: int, now: datetime) -> Situati
         approved_at=followup.approved_at,
     )
     return Situation(followup, company, rules, facts, mailbox_id, answers_in)
-
-
-def _rules(company: CompanyProfile) -> FollowupRules:
-    # The host application writes this document: it may be any JSON value.
-    if not isinstance(company.settings, Mapping):
-        raise SettingsInvalid("settings: must be an object")
-    return load_rules(company.settings.get("followups"))
 
 
 def _answers_in(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -16,13 +15,13 @@ from backend.app.errors import DayUsedUp, LeaseLost, SettingsInvalid, StorageFau
 from backend.app.inbox.filing import drawer_names
 from backend.app.inbox.ingest import Ingested, Intake, PreparedMail, ingest, prepare
 from backend.app.inbox.plan import history_before
-from backend.app.inbox.rules import NO_RULES, FilingRules, load_filing_rules
+from backend.app.inbox.rules import NO_RULES, load_filing_rules
 from backend.app.mail.charsets import clean_line
 from backend.app.mail.parse import parse_headers
 from backend.app.models import LedgerState
 from backend.app.runtime import Report, Run
 from backend.app.store import checkpoints, conversations, ledger, mailboxes, senders, tenants
-from backend.app.store.records import Checkpoint, CompanyProfile, Lease, Place, Quarantined
+from backend.app.store.records import Checkpoint, Lease, Place, Quarantined
 
 log = logging.getLogger("relance.sync")
 
@@ -201,13 +200,6 @@ def describe(error: Exception) -> str:
     return clean_line(f"{type(cause).__name__}: {first_line}")[:300]
 
 
-def _filing_rules(company: CompanyProfile) -> FilingRules:
-    # The host application writes this document: it may be any JSON value.
-    if not isinstance(company.settings, Mapping):
-        raise SettingsInvalid("settings: must be an object")
-    return load_filing_rules(company.settings.get("inbox"))
-
-
 def load_intake(session: Session, run: Run, lease: Lease) -> Intake:
     """What every mail of a visit needs. The company's drawers are made on first use.
 
@@ -216,7 +208,7 @@ def load_intake(session: Session, run: Run, lease: Lease) -> Intake:
     company = tenants.load_company(session, lease.company_id)
     rules, rules_error = NO_RULES, None
     try:
-        rules = _filing_rules(company)
+        rules = load_filing_rules(company.rules("inbox"))
     except SettingsInvalid as error:
         rules_error = f"settings error={error}"
     drawers = {

@@ -12,10 +12,11 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from backend.app.errors import BadInput, SettingsInvalid
+from backend.app.errors import BadInput
 from backend.app.followups.settings import load_rules
 from backend.app.inbox.rules import load_filing_rules
 from backend.app.store import admin_tenants
+from backend.app.store.records import settings_section
 
 # What each script reads, and what validates it.
 SECTIONS: dict[str, Callable[[Any], object]] = {
@@ -26,10 +27,8 @@ SECTIONS: dict[str, Callable[[Any], object]] = {
 
 def check_document(document: object) -> None:
     """Raises SettingsInvalid, which names the key."""
-    if not isinstance(document, Mapping):
-        raise SettingsInvalid("settings: must be an object")
     for name, load in SECTIONS.items():
-        load(document.get(name))
+        load(settings_section(document, name))
 
 
 def set_key(session: Session, company_id: int, path: str, value: object) -> None:

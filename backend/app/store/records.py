@@ -8,6 +8,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from backend.app.errors import SettingsInvalid
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -283,3 +285,17 @@ class CompanyProfile:
     @property
     def language(self) -> str:
         return self.locale.replace("-", "_").split("_")[0].lower()
+
+    def rules(self, name: str) -> Any:
+        """The section of its settings that one script reads. Raises SettingsInvalid."""
+        return settings_section(self.settings, name)
+
+
+def settings_section(document: object, name: str) -> Any:
+    """None where the document lacks it. Raises SettingsInvalid.
+
+    The host application writes company_settings.settings: it may be any JSON value.
+    """
+    if not isinstance(document, Mapping):
+        raise SettingsInvalid("settings: must be an object")
+    return document.get(name)
