@@ -6,21 +6,24 @@
 #   make test TEST_DATABASE_URL=...  a PostgreSQL of your own, whose user may create databases
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix install clean
+.PHONY: help demo test test-coexistence check fix install clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
 PYTHONS := $(PYTHON) python3 python3.11 python3.12 python3.13 python3.14
 
 help: ## List what make can do
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1: \2/p' Makefile | while IFS=: read -r name text; do \
-		printf '  make %-9s%s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1: \2/p' Makefile | while IFS=: read -r name text; do \
+		printf '  make %-18s%s\n' "$$name" "$$text"; done
 
 demo: .venv/requirements-demo.stamp ## Show it all on a made-up company, with embedded mail servers
 	@$(BIN)/python -m backend.demo $(ARGS)
 
 test: .venv/requirements-dev.stamp ## Run every test, on SQLite, PostgreSQL and the mail servers found
 	@$(BIN)/python -m pytest -n auto $(ARGS)
+
+test-coexistence: .venv/requirements-dev.stamp ## Prove at length that both scripts get on; prints figures
+	@COEXISTENCE=long $(BIN)/python -m pytest -n auto --dist worksteal tests/coexistence $(ARGS)
 
 check: .venv/requirements-dev.stamp ## Lint, formatting and types
 	@$(BIN)/ruff check

@@ -1,6 +1,7 @@
 """Both scripts at once, killed at any moment: nothing lost, nothing doubled.
 
-extent.py    how much of it runs: a short form by default, all of it on demand
+extent.py    how much of it runs: a short form in every run of the tests, all of it on demand
+figures.py   what was tried and what came of it, in a table at the end
 launch.py    real scripts in processes of their own, started at the same instant
 scenes.py    the rows and mails that the tests begin with
 books.py     what must add up afterwards

@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import tempfile
 from multiprocessing import forkserver
+from typing import Any
 
 import pytest
 
+from tests.coexistence.figures import Figures, tables
 from tests.conftest import DIRECTORY
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> Figures:
+    """Where a test's figures go; printed at the end when tests/coexistence is named to pytest."""
+    callspec = getattr(request.node, "callspec", None)
+    database = callspec.params.get("database", "-") if callspec else "-"
+    return Figures(request.config.stash[DIRECTORY], str(database))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if text := tables(terminalreporter.config.stash[DIRECTORY]):
+        terminalreporter.write_line(text)
 
 
 @pytest.fixture(scope="session")

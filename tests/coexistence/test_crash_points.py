@@ -1,6 +1,6 @@
 """SIGKILL at the crash points of each script one by one, then a run to the end.
 
-Every few of them, or with RELANCE_ALL_CRASH_POINTS=1 every one. What is a crash point: crash.py.
+Every few of them in the short form, every one in the long. What is a crash point: crash.py.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from tests.coexistence.aftermath import (
 )
 from tests.coexistence.books import delivery_faults, imbalances, unaccounted
 from tests.coexistence.crash import Crashed, run_until
-from tests.coexistence.extent import ALL_CRASH_POINTS, tell
+from tests.coexistence.extent import LONG
+from tests.coexistence.figures import Figures
 from tests.coexistence.scenes import Mailbox, due_reminders, mail_with_file, new_mailbox
 from tests.installation import Installation, mail
 from tests.servers.faulty_smtp import FaultySmtpServer
@@ -37,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("clean_processes")
 
 STRIDE = 37
 # Every point is in the way of one test, each of which has a database for itself.
-FIRST_POINTS = range(STRIDE) if ALL_CRASH_POINTS else range(1)
+FIRST_POINTS = range(STRIDE) if LONG else range(1)
 AROUND_THE_BODY = (
     "before SMTP the mail",
     "in the middle of the mail",
@@ -67,7 +68,11 @@ def crashes(
 
 @pytest.mark.parametrize("first", FIRST_POINTS)
 def test_every_reminder_goes_out_once_or_is_uncertain(
-    installation: Installation, embedded_imap: Any, faulty_smtp: FaultySmtpServer, first: int
+    installation: Installation,
+    embedded_imap: Any,
+    faulty_smtp: FaultySmtpServer,
+    figures: Figures,
+    first: int,
 ) -> None:
     trials = crashes(
         first,
@@ -77,7 +82,7 @@ def test_every_reminder_goes_out_once_or_is_uncertain(
     met: Counter[str] = Counter()
     for box, crashed in trials:
         met += check_reminders(installation, embedded_imap, faulty_smtp, box, crashed)
-    tell("followups", **met)
+    figures.add("crash points of the sender", **met)
 
 
 @pytest.mark.parametrize("label", AROUND_THE_BODY)
@@ -158,7 +163,7 @@ def wrong_ends(installation: Installation, box: Mailbox, arrived: int) -> list[s
 
 @pytest.mark.parametrize("first", FIRST_POINTS)
 def test_every_mail_is_stored_once(
-    installation: Installation, embedded_imap: Any, first: int
+    installation: Installation, embedded_imap: Any, figures: Figures, first: int
 ) -> None:
     trials = crashes(
         first,
@@ -178,7 +183,7 @@ def test_every_mail_is_stored_once(
         met["killed"] += crashed.label is not None
         met["mails"] += stored
     assert installation.count(QuarantinedMail) == 0
-    tell("sync", **met)
+    figures.add("crash points of sync", **met)
 
 
 def mails_of_every_kind(installation: Installation, imap: Any) -> Mailbox:

@@ -1,7 +1,7 @@
 """SIGKILL at random moments, then a run to the end: every mail once, every reminder once.
 
-A few kills of each script, or RELANCE_KILLS of them. The moments come from RELANCE_SEED and are
-spread over the length of an undisturbed run, from its first transaction on.
+The moments come from COEXISTENCE_SEED and are spread over the length of an
+undisturbed run, from its first transaction on.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from tests.coexistence.aftermath import (
     unproven_after_a_day,
 )
 from tests.coexistence.books import delivery_faults, imbalances, unaccounted
-from tests.coexistence.extent import KILLS, SEED, tell
+from tests.coexistence.extent import KILLS, SEED
+from tests.coexistence.figures import Figures
 from tests.coexistence.launch import run_and_kill, run_together, seconds_of
 from tests.coexistence.scenes import (
     Mailbox,
@@ -59,7 +60,9 @@ def unhurried_smtp(tmp_path: Path) -> Iterator[UnhurriedSmtpServer]:
         yield server
 
 
-def test_killed_syncs_leave_every_mail_once(installation: Installation, embedded_imap: Any) -> None:
+def test_killed_syncs_leave_every_mail_once(
+    installation: Installation, embedded_imap: Any, figures: Figures
+) -> None:
     box = new_mailbox(installation, embedded_imap)
     appended = append_mails(embedded_imap, box)
     usual = seconds_of(installation, ["sync"])
@@ -71,13 +74,13 @@ def test_killed_syncs_leave_every_mail_once(installation: Installation, embedded
         end_leases(installation)
     (last,) = run_together(installation, ["sync"])
 
-    tell("sync", kills=killed, mails=appended, stored=installation.count(InboxMessage))
     assert killed, "no kill met a run"
     assert (last.status, last.conflicts) == (0, [])
     assert imbalances(installation) == []
     assert unaccounted(installation, embedded_imap, box.id, box.account) == []
     assert installation.count(InboxMessage) == appended
     assert installation.count(Client) == CLIENTS * (KILLS + 1)
+    figures.add("random kills of sync", kills=killed, mails=appended)
 
 
 def append_mails(imap: Any, box: Mailbox) -> int:
@@ -85,7 +88,10 @@ def append_mails(imap: Any, box: Mailbox) -> int:
 
 
 def test_killed_senders_leave_every_reminder_once_or_uncertain(
-    installation: Installation, embedded_imap: Any, unhurried_smtp: UnhurriedSmtpServer
+    installation: Installation,
+    embedded_imap: Any,
+    unhurried_smtp: UnhurriedSmtpServer,
+    figures: Figures,
 ) -> None:
     box = new_mailbox(installation, embedded_imap, unhurried_smtp)
     killed = kill_senders(installation, box)
@@ -93,8 +99,6 @@ def test_killed_senders_leave_every_reminder_once_or_uncertain(
 
     accepted = unhurried_smtp.accepted()
     states = Counter(row.state for row in installation.rows(OutboxMail))
-    due = installation.count(Followup)
-    tell("followups", kills=killed, due=due, accepted=len(accepted), **states)
     assert killed, "no kill met a run"
     assert (last.status, last.conflicts) == (0, [])
     assert imbalances(installation) == []
@@ -106,6 +110,10 @@ def test_killed_senders_leave_every_reminder_once_or_uncertain(
     assert imbalances(installation) == []
     assert installation.count(OutboxMail, OutboxMail.state == "sent") == arrived
     assert unproven_after_a_day(installation) == []
+    uncertain = states[OutboxState.UNCERTAIN.value]
+    figures.add(
+        "random kills of the sender", kills=killed, accepted=len(accepted), uncertain=uncertain
+    )
 
 
 def kill_senders(installation: Installation, box: Mailbox) -> int:

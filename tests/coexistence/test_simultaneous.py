@@ -1,4 +1,4 @@
-"""Both scripts at the same instant, as real processes, a few rounds or RELANCE_ROUNDS of them."""
+"""Both scripts at the same instant, as real processes, for some rounds."""
 
 from __future__ import annotations
 
