@@ -1,7 +1,7 @@
 """What was tried and what came of it, added up over all processes of the test session.
 
-A test adds its numbers, once its books have balanced, to a part of the proof; the end of the session prints one Markdown table,
-in the form in which a document can hold it:
+A test adds its numbers, once its books have balanced, to a part of the proof; the end of the
+session prints one Markdown table, in the form in which a document can hold it:
 
     figures.add("crash points of sync", points=1, killed=1)
 
