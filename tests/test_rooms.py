@@ -16,24 +16,37 @@ FOUNDATIONS = ("config", "credentials", "db", "errors")
 MAY_IMPORT = {
     "errors": (),
     "mail": ("errors",),
-    "models": ("mail",),
+    "channel": (),
+    "models": ("channel", "mail"),
     "config": ("errors",),
     "credentials": ("errors",),
     "db": ("config", "errors", "models"),
-    "store": ("db", "errors", "mail", "models"),
+    "sms": ("errors", "mail"),
+    "store": ("channel", "db", "errors", "mail", "models"),
     "tokens": (*FOUNDATIONS, "mail", "store"),
     "endpoints": ("config", "credentials", "errors", "mail", "store", "tokens"),
     "runtime": (*FOUNDATIONS, "store"),
     "inbox": (*FOUNDATIONS, "endpoints", "mail", "models", "runtime", "store"),
-    "followups": (*FOUNDATIONS, "endpoints", "mail", "models", "runtime", "store"),
+    "followups": (
+        *FOUNDATIONS,
+        "channel",
+        "endpoints",
+        "mail",
+        "models",
+        "runtime",
+        "sms",
+        "store",
+    ),
     # What manage.py calls settles and explains follow-ups by the same rules as the sender.
     "operate": (
         *FOUNDATIONS,
+        "channel",
         "endpoints",
         "followups",
         "inbox",
         "mail",
         "models",
+        "sms",
         "store",
         "tokens",
     ),
@@ -63,7 +76,10 @@ PURE = {
         for path in (APP / "mail").glob("*.py")
         if path.stem not in (*MAIL_EDGES, "__init__")
     ),
+    "backend.app.channel",
     "backend.app.errors",
+    "backend.app.sms.numbers",
+    "backend.app.sms.segments",
     "backend.app.store.records",
 }
 INPUT_OUTPUT = (

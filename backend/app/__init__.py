@@ -4,6 +4,7 @@ Reading order, from the values to the jobs; imports go down this list only backw
 
     errors, config       the named errors; Settings, the only reader of os.environ
     mail/                the wire format: raw bytes <-> frozen values; IMAP and SMTP edges
+    sms/                 text messages: their length, numbers, the provider's edge
     models/              tables and constraints
     db                   engine, SessionLocal, transactions and their retry
     store/               all SQL, one module per aggregate

@@ -34,22 +34,24 @@ THE_TABLE = """
 """
 # Not in the design's table: the mails kept raw beside the ledger, which leave it when they could
 # be handled after all, the senders' counters, the OAuth2 tokens, which either script renews, the
-# runs' own records, and alembic's word on the schema.
+# accounts of text messages, the runs' own records, and alembic's word on the schema.
 BESIDES = """
 | quarantined_mails   | read, create, update, delete | read           |
 | oauth_grants        | read, update         | read, update         |
 | sent_copies         | read, update                 | create         |
+| sms_accounts        | -                            | read           |
 | sender_hours        | create, update, delete | -                  |
 | cron_runs           | create, update               | create, update |
 | alembic_version     | read                         | read           |
 """
-# Allowed, and not done by what these runs do: no script needs it, or, for the grants, no mailbox
-# here signs in by OAuth2.
+# Allowed, and not done by what these runs do: no script needs it, or no mailbox here signs in by
+# OAuth2, and no step is a text message.
 NOT_DONE = """
 | message_ledger      | -      | read |
 | message_attachments | update | read |
 | followup_history    | -      | read |
 | oauth_grants        | read, update | read, update |
+| sms_accounts        | -      | read |
 """
 
 

@@ -11,13 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.app.followups.calendar import OpeningHours
+from backend.app.followups.company_rules import SMS_WINDOW
 from backend.app.followups.settings import load_rules
 
 EVERY_DAY = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
-def hours(zone: str = "Europe/Paris", country: str = "FR", **rules: Any) -> OpeningHours:
-    return OpeningHours(ZoneInfo(zone), country, load_rules(rules))
+def hours(
+    zone: str = "Europe/Paris", country: str = "FR", also: Any = None, **rules: Any
+) -> OpeningHours:
+    return OpeningHours(ZoneInfo(zone), country, load_rules(rules), also)
 
 
 def window(opens: str, closes: str, days: list[str] = EVERY_DAY) -> dict[str, Any]:
@@ -99,6 +102,20 @@ def test_a_company_that_is_closed_writes_when_it_opens_again() -> None:
 def test_a_company_that_never_opens_is_told_from_one_that_will() -> None:
     years = hours(closures=[{"first_day": "2026-01-01", "last_day": "2036-01-01"}])
     assert years.next_opening(utc("2026-07-01T10:00")) is None
+
+
+def test_text_messages_keep_their_own_hours_besides() -> None:
+    both = hours(also=SMS_WINDOW, **window("06:00", "24:00"))
+    assert both.next_opening(utc("2026-11-24T05:30")) == utc("2026-11-24T07:00")
+    assert both.next_opening(utc("2026-11-24T19:00")) == utc("2026-11-25T07:00")
+    assert both.next_opening(utc("2026-11-28T19:00")) == utc("2026-11-30T07:00"), "no Sunday"
+
+
+def test_no_text_message_on_a_holiday_that_the_company_does_not_observe() -> None:
+    at_work = {**window("08:00", "19:00"), "holidays": {"observed": False}}
+    christmas = utc("2026-12-25T09:00")
+    assert hours(**at_work).next_opening(christmas) == christmas
+    assert hours(also=SMS_WINDOW, **at_work).next_opening(christmas) == utc("2026-12-26T07:00")
 
 
 # Paris: 28 March 2027, 02:00 becomes 03:00 (01:00 UTC). 31 October 2027, 03:00 becomes 02:00.

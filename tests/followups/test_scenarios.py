@@ -62,7 +62,7 @@ RELATIVE: dict[str, Any] = {
         "steps": [
             {"days_from_due": 7},
             {"days_after_previous": 6},
-            {"days_after_previous": 8},
+            {"days_after_previous": 8, "channel": "sms"},
         ]
     }
 }
@@ -505,13 +505,62 @@ TABLE: list[Row] = [
         "2026-12-11T08:00",
     ),
     (
-        "the last one is counted from the one before, too",
+        "a text message to somebody without a number",
         RELATIVE,
         {"steps_sent": 2, "last_step_at": utc("2026-12-01T15:00")},
+        "2026-12-09T08:00",
+        "hold",
+        "no_phone",
+        None,
+    ),
+    (
+        "a text message",
+        RELATIVE,
+        {"steps_sent": 2, "last_step_at": utc("2026-12-01T15:00"), "has_phone": True},
         "2026-12-09T08:00",
         "send 3",
         "due",
         "2026-12-14T08:00",
+    ),
+    (
+        "no text message late in the evening",
+        RELATIVE | {"window": {"closes": "23:00"}},
+        {"steps_sent": 2, "last_step_at": utc("2026-12-01T15:00"), "has_phone": True},
+        "2026-12-09T19:00",
+        "wait",
+        "outside_window",
+        "2026-12-10T07:00",
+    ),
+    (
+        "a text message to somebody whose mail came back",
+        RELATIVE,
+        {
+            "steps_sent": 2,
+            "last_step_at": utc("2026-12-01T15:00"),
+            "has_phone": True,
+            "has_address": False,
+            "hard_bounce_at": utc("2026-12-01T15:10"),
+            "soft_bounces": 3,
+            "soft_bounce_at": utc("2026-12-09T07:00"),
+        },
+        "2026-12-09T08:00",
+        "send 3",
+        "due",
+        "2026-12-14T08:00",
+    ),
+    (
+        "no text message to somebody who wants none",
+        RELATIVE,
+        {
+            "steps_sent": 2,
+            "last_step_at": utc("2026-12-01T15:00"),
+            "has_phone": True,
+            "do_not_contact": True,
+        },
+        "2026-12-09T08:00",
+        "hold",
+        "do_not_contact",
+        None,
     ),
 ]
 
@@ -569,6 +618,7 @@ SAID_ELSEWHERE = {
     *(ReasonCode.SURGE, ReasonCode.BOUNCE_BURST),
     *(ReasonCode.DOCUMENT_UNUSABLE, ReasonCode.WORDING_UNUSABLE),
     ReasonCode.REPLY_TO_UNREAD,
+    ReasonCode.NO_SMS_ACCOUNT,
     ReasonCode.HISTORY_NOT_READ,
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from backend.app.channel import Channel
 from backend.app.config import ROOT
 from backend.app.errors import SettingsInvalid
 from backend.app.followups.settings import FollowupRules, FollowupType, TypeRules, load_rules
@@ -54,7 +55,7 @@ def test_rules_cannot_be_changed() -> None:
 IN = "followups.invoice_unpaid"
 COMMON = {
     *("window", "holidays", "closures", "budgets", "activation"),
-    *("mail", "late_payment"),
+    *("mail", "late_payment", "sms"),
     "templates",
 }
 
@@ -120,7 +121,7 @@ def test_a_hostile_key_stays_one_short_line() -> None:
     assert len(str(refusal.value)) < 200
 
 
-def test_steps_say_when_and_in_which_words() -> None:
+def test_steps_say_when_how_and_in_which_words() -> None:
     rules = load_rules(
         {
             "invoice_unpaid": {
@@ -128,12 +129,13 @@ def test_steps_say_when_and_in_which_words() -> None:
                     {"days_from_due": -3, "template": "invoice_soon_due"},
                     {"days_from_due": 7},
                     {"days_after_previous": 10},
-                    {"days_after_previous": 5, "escalation": 2},
+                    {"days_after_previous": 5, "channel": "sms", "escalation": 2},
                 ]
             }
         }
     ).invoice_unpaid
     assert [step.days_from_due for step in rules.plan] == [-3, 7, None, None]
+    assert [rules.channel_of(n) for n in range(1, 5)] == ["email", "email", "email", "sms"]
     assert [rules.escalation_of(step) for step in (1, 2, 3, 4)] == [1, 1, 2, 2]
     assert rules.maximum == 4
 
@@ -141,6 +143,7 @@ def test_steps_say_when_and_in_which_words() -> None:
 def test_simple_delays_are_a_plan_of_mails() -> None:
     rules = load_rules({"appointment": {"delays_days": [0, 2, 4, 6], "maximum": 3}}).appointment
     assert [step.days_from_due for step in rules.plan] == [0, 2, 4]
+    assert {rules.channel_of(n) for n in range(1, len(rules.plan) + 1)} == {"email"}
     assert [rules.escalation_of(step) for step in (1, 2, 3)] == [1, 2, 3]
 
 
@@ -156,7 +159,7 @@ STEP = {"days_from_due": 7}
         ({"steps": [{"days_after_previous": 1}]}, f"{IN}.steps: the first step must have"),
         ({"steps": [STEP, STEP]}, f"{IN}.steps: each days_from_due must be greater"),
         ({"steps": [{**STEP, "canal": "sms"}]}, f"{IN}.steps[0].canal: unknown key"),
-        ({"steps": [{**STEP, "channel": "sms"}]}, f"{IN}.steps[0].channel: unknown key"),
+        ({"steps": [{**STEP, "channel": "fax"}]}, f"{IN}.steps[0].channel: Input should be"),
         ({"steps": [{**STEP, "template": "../x"}]}, f"{IN}.steps[0].template: must be lower-case"),
         ({"steps": [{**STEP, "escalation": 4}]}, f"{IN}.steps[0].escalation: "),
         ({"steps": [STEP], "delays_days": [7]}, f"{IN}: has both steps and delays_days"),
@@ -215,7 +218,16 @@ def test_a_wrong_plan_is_refused_by_the_name_of_its_key(wrong: object, message: 
             {"templates": {"Doux": {"fr": {"subject": "s", "text": "t"}}}},
             "followups.templates.Doux: must be lower-case letters, digits and _",
         ),
-        ({"sms": {}}, "followups.sms: unknown key"),
+        ({"sms": {"max_segments": 11}}, "followups.sms.max_segments: "),
+        ({"sms": {"sender": "Dubois"}}, "followups.sms.sender: unknown key"),
+        (
+            {"appointment": {"channel": "sms"}, "window": {"opens": "20:00", "closes": "22:00"}},
+            "followups: a step is a text message, and the window has no hour",
+        ),
+        (
+            {"appointment": {"channel": "sms"}, "window": {"days": ["sun"]}},
+            "followups: a step is a text message, and the window has no hour",
+        ),
     ],
 )
 def test_a_wrong_common_rule_is_refused_by_the_name_of_its_key(
@@ -225,6 +237,14 @@ def test_a_wrong_common_rule_is_refused_by_the_name_of_its_key(
         load_rules(wrong)
     assert str(refusal.value).startswith(message)
     assert ";" not in str(refusal.value), "one mistake, one message"
+
+
+def test_a_type_names_a_channel_for_all_its_steps_but_those_that_name_their_own() -> None:
+    by_text = load_rules({"appointment": {"channel": "sms"}}).appointment
+    assert {by_text.channel_of(n) for n in (1, 2, 3)} == {Channel.SMS}
+    steps = [{"days_from_due": 1, "channel": "email"}, {"days_from_due": 8}]
+    mixed = load_rules({"appointment": {"channel": "sms", "steps": steps}}).appointment
+    assert [mixed.channel_of(1), mixed.channel_of(2)] == [Channel.EMAIL, Channel.SMS]
 
 
 def test_the_documented_example_is_valid_and_names_every_key() -> None:

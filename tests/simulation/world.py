@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from backend.app import db
 from backend.app.errors import NotSent, SendUncertain
-from backend.app.followups import outlets
+from backend.app.followups import mail_outlet
 from backend.app.followups.send import send_due_followups
 from backend.app.models import (
     Client,
@@ -304,7 +304,7 @@ def simulated(world: World) -> Any:
         return sa.literal(world.now + timedelta(seconds=seconds), UtcDateTime)
 
     with (
-        patch.object(outlets, "open_smtp", lambda _endpoint: Server(world)),
+        patch.object(mail_outlet, "open_smtp", lambda _endpoint: Server(world)),
         patch.object(outbox, "database_now", database_now),
     ):
         yield

@@ -1,8 +1,9 @@
 """When a company writes to its clients: days and hours of its wall clock. Pure.
 
-A day counts when the window names its weekday, it is no public holiday, and the company is not
+A day counts when every window names its weekday, it is no public holiday, and the company is not
 closed. An instant counts when the wall clock of the company's zone then stands, on such a day, at
-or after `opens` and before `closes`.
+or after `opens` and before `closes` of every window. Where a second window is set, public holidays
+count even for a company that does not observe them.
 
 Clock changes (I9). What the clock shows decides, so nothing is an hour off after a change. Of a
 window that begins within the hour that is skipped, the rest counts; one that lies wholly within it
@@ -18,7 +19,7 @@ from zoneinfo import ZoneInfo
 
 import holidays
 
-from backend.app.followups.company_rules import WEEKDAYS, FollowupCalendar
+from backend.app.followups.company_rules import WEEKDAYS, FollowupCalendar, Window
 
 # A company that is closed longer than this sends nothing any more; the rules are wrong.
 LONGEST_CLOSURE_DAYS = 800
@@ -28,7 +29,7 @@ ONE_SECOND = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class OpeningHours:
-    """The rules of `rules` in `zone`.
+    """The rules of `rules` in `zone`, and `also`: another window that must be open, too.
 
     country: ISO 3166 alpha-2, for the holidays where the rules name none; an unknown one has none.
     """
@@ -36,16 +37,22 @@ class OpeningHours:
     zone: ZoneInfo
     country: str
     rules: FollowupCalendar
+    also: Window | None = None
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        return (self.rules.window,) if self.also is None else (self.rules.window, self.also)
 
     def is_open(self, moment: datetime) -> bool:
         """moment: aware."""
         local = moment.astimezone(self.zone)
-        window = self.rules.window
-        in_hours = window.opens <= local.strftime("%H:%M") < window.closes
-        return in_hours and self.is_working_day(local.date())
+        shown = local.strftime("%H:%M")
+        return self.is_working_day(local.date()) and all(
+            window.opens <= shown < window.closes for window in self.windows
+        )
 
     def is_working_day(self, day: date) -> bool:
-        named = WEEKDAYS[day.weekday()] in self.rules.window.days
+        named = all(WEEKDAYS[day.weekday()] in window.days for window in self.windows)
         return named and not self._is_closed(day) and not self._is_holiday(day)
 
     def next_opening(self, moment: datetime) -> datetime | None:
@@ -65,8 +72,8 @@ class OpeningHours:
         return None
 
     def _beginnings(self, day: date, moment: datetime) -> list[datetime]:
-        """The instants from `moment` on at which the window may open on this day."""
-        opens = self.rules.window.opens
+        """The instants from `moment` on at which the windows may open on this day."""
+        opens = max(window.opens for window in self.windows)
         found = [moment, *(instant(day, opens, self.zone, fold) for fold in (0, 1))]
         change = _clock_change(day, self.zone)
         if change is not None:
@@ -78,7 +85,7 @@ class OpeningHours:
 
     def _is_holiday(self, day: date) -> bool:
         chosen = self.rules.holidays
-        if not chosen.observed:
+        if not chosen.observed and self.also is None:
             return False
         own = self.country.strip().upper()
         return day in _holidays(chosen.country or own, chosen.region)

@@ -169,7 +169,7 @@ def begin_sending(
     """
     auto_state = followups.wait_for_lock(session, claimed.followup_id)
     situation = load_situation(session, claimed.followup_id, now)
-    stop = stops_before_body(situation.facts, situation.rules, now)
+    stop = stops_before_body(situation.facts, situation.rules, now, claimed.channel)
     if stop is None and auto_state is not AutoState.ACTIVE:
         stop = Stop(ReasonCode.DISABLED)
     if stop is None:

@@ -108,6 +108,11 @@ class Window(Rules):
     opens: ClockTime = "08:00"
     closes: ClockTime = "19:00"
 
+    def meets(self, other: Window) -> bool:
+        """Whether both are open at some hour."""
+        opens, closes = max(self.opens, other.opens), min(self.closes, other.closes)
+        return opens < closes and not set(self.days).isdisjoint(other.days)
+
     @model_validator(mode="after")
     def _is_open_at_some_time(self) -> Self:
         if not self.days or len(set(self.days)) < len(self.days):
@@ -115,6 +120,11 @@ class Window(Rules):
         if self.opens >= self.closes:
             raise PydanticCustomError("window_hours", "opens must be earlier than closes")
         return self
+
+
+# When a person may be sent a text message, whatever the company's own hours; nor on a public
+# holiday, observed or not. What French operators ask of whoever writes to many.
+SMS_WINDOW = Window(days=WEEKDAYS[:6], opens="08:00", closes="20:00")
 
 
 class Holidays(Rules):
@@ -236,3 +246,12 @@ class LatePayment(Rules):
     rate_percent: Annotated[Decimal, Field(strict=False, ge=0, le=100, decimal_places=3)] | None = (
         None
     )
+
+
+class SmsRules(Rules):
+    """Text messages; who sends them stands in the company's account (manage.py sms).
+
+    max_segments   a longer one is held; each segment is paid for
+    """
+
+    max_segments: Annotated[int, Field(ge=1, le=10)] = 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from backend.app.channel import Channel
 from backend.app.followups.reasons import ReasonCode
 
 
@@ -20,6 +21,7 @@ class FollowupFacts:
     answered_at      the newest human message of the client since the last step, or since created_at
                      when no step went out; None when there is none
     has_address      the client has an address that mail can be sent to
+    has_phone        the client has a number that a text message can be sent to
     fresh_at         everything that reached the reply mailbox before this instant is in the inbox;
                      None when that mailbox was never synchronised
     time_zone        the company's IANA zone; country: its ISO 3166 code, for the holidays
@@ -49,6 +51,7 @@ class FollowupFacts:
     fresh_at: datetime | None
     time_zone: str
     country: str = ""
+    has_phone: bool = False
     do_not_contact: bool = False
     promised_until: date | None = None
     postponed_until: date | None = None
@@ -81,6 +84,7 @@ class Send:
     step: int
     reason: ReasonCode = ReasonCode.DUE
     skipped: tuple[int, ...] = ()
+    channel: Channel = Channel.EMAIL
 
 
 @dataclass(frozen=True, slots=True)

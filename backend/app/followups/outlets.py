@@ -1,117 +1,39 @@
-"""The SMTP connections of one run: one for each mailbox, reused, paced, and left when it fails."""
+"""The ways out of one run: an outlet for each channel, in the pace that the mailboxes bear."""
 
 from __future__ import annotations
 
-import logging
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 from backend.app import db
-from backend.app.endpoints import smtp_endpoint
-from backend.app.errors import (
-    CredentialsUnreadable,
-    MailboxError,
-    NotSent,
-    SendUncertain,
-    Throttled,
-)
-from backend.app.mail.smtp import SmtpConnection, open_smtp
+from backend.app.channel import Channel
+from backend.app.followups.mail_outlet import MailOutlet
+from backend.app.followups.outlet import Outlet, Reply
 from backend.app.runtime import Run
-from backend.app.store import followups, mailboxes
-from backend.app.store.records import Due
+from backend.app.store import followups
+from backend.app.store.records import Due, OutboxClaim
 
-log = logging.getLogger("relance.followups")
-
-# A server that hangs up on one mail may mean that mail; on three in a row it means us.
-MOST_LOSSES = 3
 MINUTE = 60.0
 LONGEST_NAP = 1.0  # a run that is asked to stop does not sleep on
 
 
 class Outlets:
-    """One SMTP connection for each mailbox and run; a mailbox that fails is left for this run.
-
-    gone_out: how many mails went out, or may have.
-    """
+    """The outlets of one run. gone_out: how many reminders went out, or may have."""
 
     def __init__(self, run: Run) -> None:
         self.gone_out = 0
         self.pace = Pace(run.settings.send_per_minute)
         self._run = run
-        self._open: dict[int, SmtpConnection] = {}
-        self._losses: dict[int, int] = defaultdict(int)
-        self._failed: dict[int, MailboxError | CredentialsUnreadable] = {}
+        self._mail = MailOutlet(run, self.pace.note)
+        self._by_channel: dict[Channel, Outlet] = {Channel.EMAIL: self._mail}
 
     def send(
-        self,
-        integration_id: int,
-        *,
-        recipient: str,
-        raw: bytes,
-        before_body: Callable[[], None],
-        body_within: float,
-    ) -> str:
-        """Send one mail from a mailbox; the server's last words.
-
-        Raises what SmtpConnection.send raises, and MailboxError or CredentialsUnreadable, each
-        time the same for one mailbox in a run.
-        """
-        connection = self._connection(integration_id)
-        sender = db.read(mailboxes.load_account, integration_id).email
-        self.pace.note(integration_id)
-        try:
-            words = connection.send(
-                sender=sender,
-                recipient=recipient,
-                raw=raw,
-                before_body=before_body,
-                body_within=body_within,
-            )
-        except MailboxError as error:
-            self._give_up(integration_id, error)
-            raise
-        except (NotSent, SendUncertain) as error:
-            self._note_end(integration_id, connection, error)
-            raise
-        self._losses[integration_id] = 0
-        return words
-
-    def _connection(self, integration_id: int) -> SmtpConnection:
-        if integration_id in self._failed:
-            raise self._failed[integration_id]
-        connection = self._open.get(integration_id)
-        if connection is None or not connection.answers():
-            try:
-                account = db.read(mailboxes.load_account, integration_id)
-                endpoint = smtp_endpoint(account, self._run.settings, self._run.vault)
-                connection = open_smtp(endpoint)
-            except (MailboxError, CredentialsUnreadable) as error:
-                self._give_up(integration_id, error)
-                raise
-            self._open[integration_id] = connection
-        return connection
-
-    def _note_end(
-        self, integration_id: int, connection: SmtpConnection, error: NotSent | SendUncertain
-    ) -> None:
-        """The next mail gets a new connection, until too many in a row were lost.
-
-        Without that a server that says 421 to everything, or nothing at all, would cost each
-        reminder of the run an attempt and a time-out.
-        """
-        if connection.usable:
-            self._losses[integration_id] = 0
-            return
-        self._losses[integration_id] += 1
-        if self._losses[integration_id] >= MOST_LOSSES:
-            words = f"{MOST_LOSSES} connections in a row were lost, the last: {error}"
-            self._give_up(integration_id, Throttled(words))
-
-    def _give_up(self, integration_id: int, error: MailboxError | CredentialsUnreadable) -> None:
-        """Leave a mailbox alone for the rest of the run."""
-        self._failed[integration_id] = error
-        log.error("integration=%d cannot send: %s", integration_id, error)
+        self, claimed: OutboxClaim, *, before_body: Callable[[], None], body_within: float
+    ) -> Reply:
+        """By the step's own channel; raises what Outlet.send raises."""
+        outlet = self._by_channel[claimed.channel]
+        return outlet.send(claimed, before_body=before_body, body_within=body_within)
 
     def in_pace(self, due: Sequence[Due]) -> Iterator[Due]:
         """The follow-ups in their order; those whose mailbox has used up its minute come later.
@@ -138,7 +60,7 @@ class Outlets:
         if not self.pace.is_felt():
             return 0
         integration_id = db.read(followups.find_mailbox_of, followup_id)
-        if integration_id is None or integration_id in self._failed:
+        if integration_id is None or self._mail.has_failed(integration_id):
             return 0
         return self.pace.pause(integration_id)
 
@@ -148,8 +70,8 @@ class Outlets:
             self.pace.sleep(min(left, LONGEST_NAP))
 
     def close(self) -> None:
-        for connection in self._open.values():
-            connection.close()
+        for outlet in self._by_channel.values():
+            outlet.close()
 
 
 class Pace:

@@ -20,7 +20,7 @@ for the last two, which only what is about to go out can meet.
     11  there is no due date                                      Hold  no_due_date
     12  the company's time zone is not an IANA zone               Hold  unknown_time_zone
     13  what is left had its time before the due date             Stop  expired
-    14  the client has no address to write to                     Hold  no_address
+    14  the client has no address, or number, for the step        Hold  no_address, no_phone
     15  the next step is not due yet                              Wait  not_due
     16  the last step went out too short a time ago               Wait  min_gap
     17  the client has promised to settle it by a later day       Wait  promised
@@ -35,7 +35,8 @@ for the last two, which only what is about to go out can meet.
 
     *  not if the follow-up's own flag (auto_stop_on_paid, ..._refused, ..._response) is off, or the
        rules of its type don't name it in `stop_on`
-    +  a person's release lets the next step pass
+    +  a person's release lets the next step pass; what came back of mails (8, 9, 20) is nothing to
+       a step that is a text message
 
 Stop: nothing goes out as long as the facts stay so. Hold: a person has to look.
 Wait: look again at `until`, which is always later than `now`. Waiting spends no step.
@@ -44,9 +45,12 @@ What may go out must fit the budgets, too: budgets.py.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
+from backend.app.channel import Channel
 from backend.app.followups.calendar import OpeningHours
+from backend.app.followups.company_rules import SMS_WINDOW
 from backend.app.followups.facts import (
     Decision,
     FollowupFacts,
@@ -83,6 +87,8 @@ _HOLDING = (ReasonCode.PAUSED, ReasonCode.DISPUTED, ReasonCode.UNKNOWN_STATUS)
 
 def decide(facts: FollowupFacts, rules: FollowupRules, now: datetime) -> Decision:
     """Say what to do with a follow-up at `now` (aware UTC); the table above gives the order."""
+    channel = next_channel(facts, rules, now)
+    facts = _as_seen_by(channel, facts)
     blocked = _stop(facts, rules) or _hold(facts)
     if blocked is not None:
         return blocked
@@ -93,28 +99,29 @@ def decide(facts: FollowupFacts, rules: FollowupRules, now: datetime) -> Decisio
     if turn is None:
         return Stop(ReasonCode.EXPIRED)
     return (
-        _unreachable(facts)
+        _unreachable(facts, channel)
         or _wait(facts, schedule, turn, now)
-        or _gates(facts, rules, schedule, turn, now)
-        or Send(turn.step, skipped=turn.skipped)
+        or _gates(facts, rules, schedule, turn, channel, now)
+        or Send(turn.step, skipped=turn.skipped, channel=channel)
     )
 
 
 def stops_before_body(
-    facts: FollowupFacts, rules: FollowupRules, now: datetime
+    facts: FollowupFacts, rules: FollowupRules, now: datetime, channel: Channel = Channel.EMAIL
 ) -> Stop | Hold | Wait | None:
     """Ask again on fresh facts, after the server took DATA and before the body goes.
 
-    None: go on. The plan, the window and the freshness are not asked again: they held when the
-    step was claimed, a moment ago.
+    None: go on. channel: of the claimed step. The plan, the window and the freshness are not asked
+    again: they held when the step was claimed, a moment ago.
     """
+    facts = _as_seen_by(channel, facts)
     blocked = _stop(facts, rules) or _hold(facts)
     if blocked is not None:
         return blocked
     schedule = schedule_of(facts, rules)
     if isinstance(schedule, Hold):
         return schedule
-    return _unreachable(facts) or _put_off(facts, schedule, now)
+    return _unreachable(facts, channel) or _put_off(facts, schedule, now)
 
 
 def next_look(facts_after_sent: FollowupFacts, rules: FollowupRules, now: datetime) -> datetime:
@@ -132,6 +139,22 @@ def next_look(facts_after_sent: FollowupFacts, rules: FollowupRules, now: dateti
     if turn is not None:
         moments.append(turn.due_at)
     return max(moments)
+
+
+def next_channel(facts: FollowupFacts, rules: FollowupRules, now: datetime) -> Channel:
+    """By which way the step whose turn it is would go; e-mail where there is none."""
+    schedule = schedule_of(facts, rules)
+    turn = None if isinstance(schedule, Hold) else schedule.turn(facts, now)
+    if turn is None or isinstance(schedule, Hold):
+        return Channel.EMAIL
+    return schedule.rules.channel_of(turn.step)
+
+
+def _as_seen_by(channel: Channel, facts: FollowupFacts) -> FollowupFacts:
+    """A text message reaches whom no mail does: what came back of mails says nothing of it."""
+    if channel is Channel.EMAIL:
+        return facts
+    return replace(facts, hard_bounce_at=None, soft_bounces=0, soft_bounce_at=None)
 
 
 def _stop(facts: FollowupFacts, rules: FollowupRules) -> Stop | None:
@@ -168,7 +191,9 @@ def _approved_since(facts: FollowupFacts, moment: datetime | None) -> bool:
     return approved is not None and moment is not None and approved >= moment
 
 
-def _unreachable(facts: FollowupFacts) -> Hold | None:
+def _unreachable(facts: FollowupFacts, channel: Channel) -> Hold | None:
+    if channel is Channel.SMS:
+        return None if facts.has_phone else Hold(ReasonCode.NO_PHONE)
     return None if facts.has_address else Hold(ReasonCode.NO_ADDRESS)
 
 
@@ -210,9 +235,15 @@ def _puts_off(
 
 
 def _gates(
-    facts: FollowupFacts, rules: FollowupRules, schedule: Schedule, turn: Turn, now: datetime
+    facts: FollowupFacts,
+    rules: FollowupRules,
+    schedule: Schedule,
+    turn: Turn,
+    channel: Channel,
+    now: datetime,
 ) -> Hold | Wait | None:
-    hours = OpeningHours(schedule.zone, facts.country, rules)
+    also = SMS_WINDOW if channel is Channel.SMS else None
+    hours = OpeningHours(schedule.zone, facts.country, rules, also)
     oldest = now - rules.activation.hold_older_than_days * ONE_DAY
     if not facts.approved and _could_have_gone_out(facts, schedule, turn, hours, now) < oldest:
         return Hold(ReasonCode.TOO_OLD, f"step {turn.step} was due {turn.due_at.date()}")

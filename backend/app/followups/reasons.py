@@ -40,6 +40,8 @@ class ReasonCode(StrEnum):
     BOUNCE_BURST = "bounce_burst", "too many of the company's mails came back today"
     UNKNOWN_STATUS = "unknown_status", "its status is a word that we don't know"
     NO_ADDRESS = "no_address", "the client has no e-mail address"
+    NO_PHONE = "no_phone", "the client has no mobile number such as +33612345678"
+    NO_SMS_ACCOUNT = "no_sms_account", "the company has no account that sends text messages"
     UNKNOWN_TYPE = "unknown_type", "there are no rules for its type"
     NO_DUE_DATE = "no_due_date", "it has no due date, or an impossible one"
     UNKNOWN_TIME_ZONE = "unknown_time_zone", "the company's time zone is not an IANA zone"

@@ -31,6 +31,7 @@ from backend.app.errors import (
 from backend.app.followups import settle
 from backend.app.followups.claim import begin_sending, claim_followup
 from backend.app.followups.facts import spoken
+from backend.app.followups.outlet import Reply
 from backend.app.followups.outlets import Outlets
 from backend.app.followups.policy import Decision, Hold, ReasonCode, Stop, Wait
 from backend.app.followups.recover import recover
@@ -177,7 +178,13 @@ def _deliver(run: Run, report: Report, outlets: Outlets, claimed: OutboxClaim) -
         db.write(settle.settle_uncertain, claimed, str(error), run.now(), hours)
     else:
         outlets.gone_out += 1
-        conversation_id = db.write(settle.settle_sent, claimed, run.now(), reply=reply)
+        conversation_id = db.write(
+            settle.settle_sent,
+            claimed,
+            run.now(),
+            reply=reply.words,
+            provider_id=reply.provider_id,
+        )
         report.add("sent")
         log.info(
             "followup=%d step=%d sent integration=%d conversation=%d message_id=%s",
@@ -189,12 +196,10 @@ def _deliver(run: Run, report: Report, outlets: Outlets, claimed: OutboxClaim) -
         )
 
 
-def _speak(run: Run, report: Report, outlets: Outlets, claimed: OutboxClaim) -> str:
-    """The server's last words. Raises what Outlets.send raises, and StoppedBeforeBody."""
+def _speak(run: Run, report: Report, outlets: Outlets, claimed: OutboxClaim) -> Reply:
+    """What the server said. Raises what Outlet.send raises, and StoppedBeforeBody."""
     return outlets.send(
-        claimed.integration_id,
-        recipient=claimed.recipient,
-        raw=claimed.raw,
+        claimed,
         before_body=lambda: _before_body(run, report, claimed),
         body_within=BODY_WITHIN_SECONDS,
     )

@@ -8,18 +8,19 @@ docs/settings.md shows all of it. For each follow-up type:
         {"days_from_due": -3, "template": "invoice_soon_due"},
         {"days_from_due": 7},
         {"days_after_previous": 10, "escalation": 2},
-        {"days_after_previous": 5}
+        {"days_after_previous": 5, "channel": "sms"}
       ],
       "maximum": 4,                 how many of the steps go out (default: all)
       "min_gap_days": 5,            calendar days between two of them, however late the first was
+      "channel": "email",           or "sms", for every step that names none itself
       "send_hour": 9,               the hour at which a step falls due, 0 to 23
       "freshness_minutes": 15,      how recently the reply mailbox must have been synchronised
       "stop_on": ["answered", "paid", "refused", "accepted"]
     }
 
-`"delays_days": [7, 14, 21]` is short for three e-mail steps, so many days after the due date.
+`"delays_days": [7, 14, 21]` is short for three steps, so many days after the due date.
 Beside the types stand `window`, `holidays`, `closures`, `budgets`, `activation`, `mail`,
-`late_payment`: see company_rules.py.
+`late_payment` and `sms`: see company_rules.py.
 
 A company edits this by hand: an unknown key is refused, since a misspelt one that was ignored
 would leave the default at work unseen.
@@ -35,14 +36,17 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from backend.app.channel import Channel
 from backend.app.errors import SettingsInvalid
 from backend.app.followups.company_rules import (
+    SMS_WINDOW,
     Activation,
     Budgets,
     FollowupCalendar,
     LatePayment,
     MailRules,
     Rules,
+    SmsRules,
 )
 from backend.app.followups.own_templates import PACKAGED_NAMES, OwnTemplates
 
@@ -66,6 +70,8 @@ class FollowupType(StrEnum):
 
 StopEvent = Literal["answered", "paid", "refused", "accepted"]
 STOP_EVENTS: tuple[StopEvent, ...] = ("answered", "paid", "refused", "accepted")
+# Not strict: JSON knows no enumerations.
+_Channel = Annotated[Channel, Field(strict=False)]
 _Days = Annotated[int, Field(ge=0, le=MAX_DAYS)]
 
 
@@ -74,12 +80,14 @@ class StepRule(Rules):
 
     days_from_due         calendar days from the due date; negative: before it
     days_after_previous   calendar days from the day on which the previous step went out
+    channel               None: the type's
     template              a wording's name; None: by type and escalation
     escalation            how firm the wording is, 1 (a friendly word) to 3; None: by position
     """
 
     days_from_due: Annotated[int, Field(ge=-365, le=MAX_DAYS)] | None = None
     days_after_previous: Annotated[int, Field(ge=1, le=MAX_DAYS)] | None = None
+    channel: _Channel | None = None
     template: Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]{0,59}$")] | None = None
     escalation: Annotated[int, Field(ge=1, le=LAST_ESCALATION)] | None = None
 
@@ -109,6 +117,7 @@ class TypeRules(Rules):
     )
     # At least one day: with none, a whole series would go out in one run after an outage (I8).
     min_gap_days: Annotated[int, Field(ge=1, le=MAX_DAYS)] = 5
+    channel: _Channel = Channel.EMAIL
     send_hour: Annotated[int, Field(ge=0, le=23)] = 9
     freshness_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = 15
     stop_on: Annotated[tuple[StopEvent, ...], Field(strict=False)] = STOP_EVENTS
@@ -118,6 +127,10 @@ class TypeRules(Rules):
         """The steps in their order, as many as may go out."""
         steps = self.steps or tuple(StepRule(days_from_due=days) for days in self.delays_days)
         return steps[: self.maximum]
+
+    def channel_of(self, step: int) -> Channel:
+        """By which way step `step` (the first is 1) goes."""
+        return self.plan[step - 1].channel or self.channel
 
     def escalation_of(self, step: int) -> int:
         """How firm step `step` (the first is 1) is worded: what it says, else its place.
@@ -193,6 +206,7 @@ class FollowupRules(FollowupCalendar):
     activation: Activation = Activation()
     mail: MailRules = MailRules()
     late_payment: LatePayment = LatePayment()
+    sms: SmsRules = SmsRules()
     templates: OwnTemplates = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -208,6 +222,22 @@ class FollowupRules(FollowupCalendar):
                         "templates",
                         {"kind": kind.value, "number": number, "name": step.template},
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _text_messages_find_an_hour(self) -> Self:
+        plans = [rules for kind in FollowupType if (rules := self.for_type(kind)) is not None]
+        by_text = any(
+            rules.channel_of(step) is Channel.SMS
+            for rules in plans
+            for step in range(1, len(rules.plan) + 1)
+        )
+        if by_text and not self.window.meets(SMS_WINDOW):
+            raise PydanticCustomError(
+                "sms_window",
+                "a step is a text message, and the window has no hour from Monday to Saturday "
+                "between 08:00 and 20:00",
+            )
         return self
 
     def for_type(self, name: str) -> TypeRules | None:

@@ -37,15 +37,22 @@ LONGEST_STATED = timedelta(days=1)
 
 
 def settle_sent(
-    session: Session, claimed: OutboxClaim, now: datetime, *, reply: str | None, by: str = ""
+    session: Session,
+    claimed: OutboxClaim,
+    now: datetime,
+    *,
+    reply: str | None,
+    by: str = "",
+    provider_id: str | None = None,
 ) -> int:
     """The step went out: history, message, conversation and the next step, in one commit.
 
     Returns the conversation's id. reply: the server's words, None when other proof came. by: who
-    said so, '' for the server. Raises ClaimLost.
+    said so, '' for the server. provider_id: what the provider calls a text message.
+    Raises ClaimLost.
     """
     followups.wait_for_lock(session, claimed.followup_id)
-    sent_at = outbox.settle_sent(session, claimed, reply)
+    sent_at = outbox.settle_sent(session, claimed, reply, provider_id)
     followup = followups.load_followup(session, claimed.followup_id)
     conversation_id = _file_message(session, claimed, followup, sent_at)
     _record_skipped(session, followup, claimed.step, sent_at)

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.orm import Session
 
+from backend.app.channel import Channel
 from backend.app.followups.budgets import USUAL_OVER_WEEKS, check_budgets
 from backend.app.followups.calendar import start_of_day
 from backend.app.followups.policy import (
@@ -22,7 +23,16 @@ from backend.app.followups.policy import (
 from backend.app.followups.settings import FollowupRules, load_rules
 from backend.app.mail.compose import is_writable
 from backend.app.models import OutboxMail, OutboxState
-from backend.app.store import followups, mailboxes, messages, outbox, tenants, traffic
+from backend.app.sms.numbers import is_mobile
+from backend.app.store import (
+    followups,
+    mailboxes,
+    messages,
+    outbox,
+    sms_accounts,
+    tenants,
+    traffic,
+)
 from backend.app.store.records import Bounces, CompanyProfile, DueFollowup, Spent
 
 # INTERNALDATE has whole seconds and the mail server its own clock: an answer that seems to have
@@ -72,6 +82,7 @@ def load_situation(session: Session, followup_id: int, now: datetime) -> Situati
         auto_stop_on_refused=followup.auto_stop_on_refused,
         answered_at=_answered_at(session, followup),
         has_address=is_writable(followup.client_email or ""),
+        has_phone=is_mobile(followup.client_phone or ""),
         fresh_at=_fresh_at(session, answers_in),
         time_zone=company.timezone,
         country=company.country,
@@ -174,6 +185,9 @@ def decide_now(session: Session, situation: Situation, now: datetime) -> Decisio
         return Hold(ReasonCode.REPLY_TO_UNREAD, reply_to)
     if not isinstance(decision, Send):
         return decision
+    by_text = decision.channel is Channel.SMS
+    if by_text and sms_accounts.find_sender(session, situation.company.id) is None:
+        return Hold(ReasonCode.NO_SMS_ACCOUNT)
     if followup.client_key and followups.has_quarantined_mail(
         session, followup.company_id, followup.client_key
     ):

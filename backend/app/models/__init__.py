@@ -30,6 +30,7 @@ from backend.app.models.mailbox import (
 )
 from backend.app.models.run import CronRun
 from backend.app.models.sent_copy import CopyState, SentCopy
+from backend.app.models.sms import SmsAccount
 
 __all__ = [
     "AutoState",
@@ -59,4 +60,5 @@ __all__ = [
     "Security",
     "SenderHour",
     "SentCopy",
+    "SmsAccount",
 ]

@@ -36,6 +36,7 @@ class Client(Base):
     """A person or firm that the company writes with.
 
     `email_key` is the normalised address; NULL for a client without one (then never unique).
+    `phone`: in international form, E.164, such as +33612345678; text messages go there.
     `do_not_contact`: reminders to this client are held.
     `is_professional`: a business, not a consumer; NULL when nobody has said.
     """
@@ -51,6 +52,7 @@ class Client(Base):
     name: Mapped[str] = mapped_column(sa.String(200), server_default="")
     email: Mapped[str | None] = mapped_column(sa.String(320))
     email_key: Mapped[str | None] = mapped_column(sa.String(320))
+    phone: Mapped[str | None] = mapped_column(sa.String(20))
     language: Mapped[str | None] = mapped_column(sa.String(8))
     do_not_contact: Mapped[bool] = mapped_column(server_default=sa.false())
     created_at: Mapped[created]

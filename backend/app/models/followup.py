@@ -9,6 +9,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
+from backend.app.channel import Channel
 from backend.app.models.base import Base, one_of, same_company
 from backend.app.models.types import BigId, created, instant, optional_instant
 
@@ -99,13 +100,18 @@ class Followup(Base):
 
 
 class OutboxMail(Base):
-    """One reminder step on its way out: rendered, with its Message-ID, before SMTP is spoken to.
+    """One reminder step on its way out: rendered, with its Message-ID, before anybody is spoken to.
+
+    A text message has its bare text for `raw`, a number for `recipient`, no subject and no place
+    outside for its Message-ID.
 
     client_id      the follow-up's, so that the sync script need not read follow-ups
     recipient_key  normalised; the client's address when it was claimed
     token          grows with each claim; a worker whose token is older must not send
     sending_at     since when the body may be out
     needs_person   uncertain, and no proof came in time
+    provider_id    what the provider calls a text message that it has taken
+    smtp_code      the server's last code, SMTP's or HTTP's
     """
 
     __tablename__ = "outbox"
@@ -117,6 +123,7 @@ class OutboxMail(Base):
         same_company("conversations", "conversation_id"),
         same_company("inbox_integrations", "integration_id"),
         one_of("state", "state", OutboxState),
+        one_of("channel", "channel", Channel),
         sa.CheckConstraint(
             "state NOT IN ('claimed', 'sending')"
             " OR (owner IS NOT NULL AND lease_until IS NOT NULL)",
@@ -143,7 +150,9 @@ class OutboxMail(Base):
     step: Mapped[int]
     integration_id: Mapped[int]
     conversation_id: Mapped[int | None]
+    channel: Mapped[str] = mapped_column(sa.String(8), server_default=Channel.EMAIL.value)
     message_id: Mapped[str] = mapped_column(sa.String(320))
+    provider_id: Mapped[str | None] = mapped_column(sa.String(64))
     fingerprint: Mapped[str] = mapped_column(sa.String(64))
     recipient: Mapped[str] = mapped_column(sa.String(320))
     subject: Mapped[str] = mapped_column(sa.String(500))

@@ -45,6 +45,7 @@ _FOLLOWUP_COLUMNS = (
     Client.name.label("client_name"),
     Client.email.label("client_email"),
     Client.email_key.label("client_key"),
+    Client.phone.label("client_phone"),
     Client.language.label("client_language"),
     Client.do_not_contact,
     Client.is_professional.label("client_is_professional"),

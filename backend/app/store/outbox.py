@@ -21,6 +21,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from backend.app.channel import Channel
 from backend.app.db import database_now
 from backend.app.errors import ClaimLost
 from backend.app.models import OutboxMail, OutboxState
@@ -42,12 +43,14 @@ def find_step(session: Session, followup_id: int, step: int) -> OutboxMail | Non
 
 
 def find_message_ids(session: Session, followup_id: int) -> list[str]:
-    """The Message-IDs of the steps that went out, in their order."""
+    """The Message-IDs of the steps that went out as mails, in their order."""
     return list(
         session.scalars(
             sa.select(OutboxMail.message_id)
             .where(
-                OutboxMail.followup_id == followup_id, OutboxMail.state == OutboxState.SENT.value
+                OutboxMail.followup_id == followup_id,
+                OutboxMail.state == OutboxState.SENT.value,
+                OutboxMail.channel == Channel.EMAIL.value,
             )
             .order_by(OutboxMail.step)
         )
@@ -127,7 +130,11 @@ def claim(
 
 def _load_claim(session: Session, which: sa.ColumnElement[bool]) -> OutboxClaim:
     row = session.execute(sa.select(*_CLAIM_COLUMNS).where(which)).one()
-    return OutboxClaim(**row._mapping)
+    return _claim_of(row)
+
+
+def _claim_of(row: sa.Row[Any]) -> OutboxClaim:
+    return OutboxClaim(**{**row._mapping, "channel": Channel(row.channel)})
 
 
 def _change(
@@ -165,7 +172,9 @@ def begin_sending(session: Session, claimed: OutboxClaim, seconds: int) -> None:
     )
 
 
-def settle_sent(session: Session, claimed: OutboxClaim, reply: str | None) -> datetime:
+def settle_sent(
+    session: Session, claimed: OutboxClaim, reply: str | None, provider_id: str | None = None
+) -> datetime:
     """sending or uncertain -> sent. Returns when the body went out. Raises ClaimLost."""
     _change(
         session,
@@ -177,6 +186,7 @@ def settle_sent(session: Session, claimed: OutboxClaim, reply: str | None) -> da
         needs_person=False,
         sent_at=database_now(),
         error=reply and reply[:500],
+        provider_id=provider_id,
     )
     return session.execute(
         sa.select(sa.func.coalesce(OutboxMail.sending_at, OutboxMail.sent_at)).where(
@@ -252,7 +262,7 @@ def list_abandoned(session: Session, state: OutboxState, limit: int = 500) -> li
         .order_by(OutboxMail.lease_until)
         .limit(limit)
     ).all()
-    return [OutboxClaim(**row._mapping) for row in rows]
+    return [_claim_of(row) for row in rows]
 
 
 def take_back(session: Session, claimed: OutboxClaim) -> None:
@@ -295,7 +305,7 @@ def list_uncertain(session: Session) -> list[OutboxClaim]:
         .where(UNSETTLED, OutboxMail.state == OutboxState.UNCERTAIN.value)
         .order_by(OutboxMail.id)
     ).all()
-    return [OutboxClaim(**row._mapping) for row in rows]
+    return [_claim_of(row) for row in rows]
 
 
 def load_uncertain(session: Session, outbox_id: int) -> OutboxClaim | None:
@@ -305,7 +315,7 @@ def load_uncertain(session: Session, outbox_id: int) -> OutboxClaim | None:
             OutboxMail.id == outbox_id, OutboxMail.state == OutboxState.UNCERTAIN.value
         )
     ).one_or_none()
-    return None if row is None else OutboxClaim(**row._mapping)
+    return None if row is None else _claim_of(row)
 
 
 def needs_a_word(session: Session, claimed: OutboxClaim, hours: int) -> bool:

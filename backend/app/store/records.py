@@ -8,6 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from backend.app.channel import Channel
 from backend.app.errors import SettingsInvalid
 
 
@@ -166,6 +167,7 @@ class DueFollowup:
     client_name: str
     client_email: str | None
     client_key: str | None
+    client_phone: str | None
     client_language: str | None
     do_not_contact: bool
     client_is_professional: bool | None
@@ -232,7 +234,10 @@ class Spent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxClaim:
-    """A reminder step that this worker may send until its lease ends. raw: the rendered mail."""
+    """A reminder step that this worker may send until its lease ends.
+
+    raw: the rendered mail, or the text message. recipient: an address, or a number.
+    """
 
     id: int
     token: int
@@ -241,6 +246,7 @@ class OutboxClaim:
     step: int
     integration_id: int
     conversation_id: int | None
+    channel: Channel
     message_id: str
     recipient: str
     content: str
