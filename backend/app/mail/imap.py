@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
@@ -267,6 +268,9 @@ def _connect(endpoint: Endpoint) -> IMAPClient:
         )
     except UnicodeError as error:  # a label that is empty or too long (RFC 1035, 2.3.4)
         raise NetworkFault(f"host name {endpoint.host} cannot be resolved: {error}") from error
+    # The library sends a command and its CRLF apart: the second part would wait for the server's
+    # delayed ACK of the first one, 40 ms a command (RFC 896, RFC 1122, 4.2.3.2).
+    client.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     client.normalise_times = False  # it would turn aware times into naive local ones
     client.folder_encode = False  # one name outside modified UTF-7 would spoil the whole list
     if endpoint.security == "starttls":
