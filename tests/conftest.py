@@ -28,6 +28,7 @@ from tests.servers.dovecot import DovecotServer, dovecot, stop_dovecot
 from tests.servers.embedded_imap import EmbeddedImapServer
 from tests.servers.embedded_smtp import EmbeddedSmtpServer
 from tests.servers.faulty_smtp import FaultySmtpServer
+from tests.servers.pgbouncer import stop_pgbouncer
 from tests.servers.postfix import PostfixServer, postfix, stop_postfix
 from tests.servers.postgresql import stop_postgresql
 from tests.servers.shared import ServerMissing, SharedServers
@@ -57,7 +58,10 @@ def workspace(tmp_path: Path) -> Workspace:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """An empty database at the newest migration, for this test alone."""
+    """An empty database at the newest migration, for this test alone.
+
+    A third kind, pgbouncer, is asked for by name: tests/coexistence/extent.py.
+    """
     with or_skip(), migrated(_servers(request), request.param, tmp_path) as made:
         yield made
 
@@ -198,6 +202,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     servers = SharedServers(config.stash[DIRECTORY])
     stops = {
         "postgresql": stop_postgresql,
+        "pgbouncer": stop_pgbouncer,
         "dovecot": stop_dovecot,
         "cyrus": stop_cyrus,
         "postfix": stop_postfix,

@@ -132,7 +132,34 @@ def test_a_commit_whose_answer_was_lost_is_not_run_again(installation: Installat
     broken = DBAPIError("UPDATE x", {}, Exception("server closed the connection"), True)
     lost.connection_invalidated = broken.connection_invalidated = True
     assert db.conflict_of(lost) is None
-    assert db.conflict_of(broken) == "connection lost"
+    assert db.conflict_of(broken) == "connection lost: server closed the connection"
+
+
+def test_a_transaction_that_rests_gives_its_rows_to_others(
+    installation: Installation, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if installation.settings.database_url.startswith("sqlite"):
+        return  # there a lock ends with its process
+    company = installation.add_company()
+    monkeypatch.setattr(db.log.parent, "propagate", True)
+    monkeypatch.setattr(db, "IDLE_IN_TRANSACTION_SECONDS", 0.05)
+    db.open_database(installation.settings)
+    other, met = db.create_engine(installation.url), []
+    rename = sa.update(Company).where(Company.id == company)
+
+    def rest(session: Session) -> None:
+        session.execute(rename.values(name="first"))
+        if not met:
+            with other.begin() as connection:  # waits until the first one is ended
+                connection.execute(sa.text("SET LOCAL lock_timeout = '10s'"))
+                met.append(connection.execute(rename.values(name="other")).rowcount)
+        session.execute(rename.values(name="first, again"))
+
+    db.write(rest)
+    other.dispose()
+    assert met == [1]
+    assert installation.rows(Company)[0].name == "first, again"
+    assert "timeout" in caplog.text
 
 
 def test_instants_are_aware_and_come_back_in_utc(installation: Installation) -> None:

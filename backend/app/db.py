@@ -45,6 +45,18 @@ log = logging.getLogger("relance.db")
 
 SQLITE_BUSY_SECONDS = 30.0
 ATTEMPTS = 8
+# A run that is frozen, or whose host is cut off, in the middle of a transaction: PostgreSQL ends it
+# after this, and others get its rows long before TCP gives the connection up (two hours). Our
+# transactions speak to the database alone, so none is idle for longer than Python needs.
+IDLE_IN_TRANSACTION_SECONDS = 60
+# The other end: a database that has gone without a word (libpq, tcp(7)).
+KEEPALIVE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # milliseconds
+}
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 POSTGRESQL_CONFLICTS = {
     "40001": "serialization failure (lock conflict)",
@@ -54,12 +66,15 @@ POSTGRESQL_CONFLICTS = {
 SQLITE_CONFLICTS = {5: "database is locked (busy timeout)", 6: "database table is locked"}
 
 
-def create_engine(url: str | URL, *, durable: bool = True) -> Engine:
+def create_engine(
+    url: str | URL, *, durable: bool = True, idle_seconds: float | None = None
+) -> Engine:
     """An engine for SQLite or PostgreSQL with the rules of this module.
 
     durable=False lets the last commits of a power cut be lost (never a part of one): for the
-    sync script alone, whose mail can be fetched again. Raises ConfigurationError, and
-    DatabaseUnreachable when SQLite's directory cannot be made.
+    sync script alone, whose mail can be fetched again. idle_seconds: PostgreSQL ends a transaction
+    that rests for so long; None for a person's shell and the host application.
+    Raises ConfigurationError, and DatabaseUnreachable when SQLite's directory cannot be made.
     """
     try:
         url = make_url(url)
@@ -69,7 +84,8 @@ def create_engine(url: str | URL, *, durable: bool = True) -> Engine:
         return _sqlite_engine(url, durable)
     # Bare names mean the driver that we install, whatever SQLAlchemy's default is.
     if url.drivername in ("postgresql", "postgres", "postgresql+psycopg2"):
-        return _postgresql_engine(url.set(drivername="postgresql+psycopg2"), durable)
+        url = url.set(drivername="postgresql+psycopg2")
+        return _postgresql_engine(url, durable, idle_seconds)
     raise ConfigurationError(f"DATABASE_URL must be sqlite or postgresql, not {url.drivername}")
 
 
@@ -110,19 +126,25 @@ def _no_limit(url: URL) -> dict[str, int]:
     return {} if in_memory else {"max_overflow": -1}
 
 
-def _postgresql_engine(url: URL, durable: bool) -> Engine:
+def _postgresql_engine(url: URL, durable: bool, idle_seconds: float | None) -> Engine:
     engine = sa.create_engine(
         url,
         isolation_level="READ COMMITTED",
-        connect_args={"connect_timeout": 10},
+        connect_args=KEEPALIVE,
         **_no_limit(url),
         hide_parameters=True,
     )
-    if not durable:
+    # LOCAL: for this transaction alone, whichever session a proxy gives to the next one.
+    settings = [] if durable else ["SET LOCAL synchronous_commit = off"]
+    if idle_seconds is not None:
+        milliseconds = int(idle_seconds * 1000)
+        settings.append(f"SET LOCAL idle_in_transaction_session_timeout = {milliseconds}")
+    if settings:
+        statement = "; ".join(settings)  # one round trip
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
-            connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+            connection.exec_driver_sql(statement)
 
     return engine
 
@@ -149,7 +171,8 @@ def open_database(settings: Settings, *, durable: bool = True) -> Engine:
     Raises DatabaseUnreachable, and ConfigurationError when a migration is missing; neither text
     ever holds the URL's password.
     """
-    engine = create_engine(settings.database_url, durable=durable)
+    idle_seconds = IDLE_IN_TRANSACTION_SECONDS
+    engine = create_engine(settings.database_url, durable=durable, idle_seconds=idle_seconds)
     SessionLocal.configure(bind=engine)
     try:
         found = read(_revision)
@@ -179,6 +202,7 @@ def write(fn: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.k
     A commit whose answer was lost is never run again: it may have happened.
     """
     for attempt in range(1, ATTEMPTS + 1):
+        begun = time.monotonic()
         try:
             with SessionLocal.begin() as session:
                 return fn(session, *args, **kwargs)
@@ -189,6 +213,8 @@ def write(fn: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.k
             conflict = conflict_of(error)
             if conflict is None or attempt == ATTEMPTS:
                 raise
+            if error.connection_invalidated:
+                conflict += _cut_off_for_resting(time.monotonic() - begun)
             log.warning("conflict=%r attempt=%d transaction=%s", conflict, attempt, fn.__name__)
             time.sleep(random.uniform(0, min(1.0, 0.01 * 2**attempt)))  # noqa: S311
     raise AssertionError("unreachable")
@@ -205,8 +231,16 @@ def conflict_of(error: DBAPIError) -> str | None:
     if (code := getattr(original, "sqlite_errorcode", None)) is not None:
         return SQLITE_CONFLICTS.get(code & 0xFF)  # the low byte; the rest says more (SNAPSHOT)
     if error.connection_invalidated and error.statement is not None:
-        return "connection lost"
+        return f"connection lost: {_first_line(error)}"
     return None
+
+
+def _cut_off_for_resting(seconds: float) -> str:
+    """Libpq does not hand on why a connection was cut off: by PostgreSQL's idle-in-transaction
+    timeout, by a proxy's query_wait_timeout, by TCP. Only the time tells it from a restart.
+    """
+    rested = seconds >= IDLE_IN_TRANSACTION_SECONDS
+    return f" (timeout: it had rested for {seconds:.0f} s)" if rested else ""
 
 
 def fault_of(error: SQLAlchemyError) -> str | None:
@@ -290,4 +324,4 @@ def _revision(session: Session) -> str | None:
 
 
 def _first_line(error: DBAPIError) -> str:
-    return str(error.orig).strip().splitlines()[0]
+    return (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0]

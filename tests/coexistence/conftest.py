@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from multiprocessing import forkserver
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,14 @@ def figures(request: pytest.FixtureRequest) -> Figures:
     callspec = getattr(request.node, "callspec", None)
     database = callspec.params.get("database", "-") if callspec else "-"
     return Figures(request.config.stash[DIRECTORY], str(database))
+
+
+@pytest.fixture
+def open_directory(request: pytest.FixtureRequest) -> Path:
+    """For a server that leaves root behind: any user may enter it, and all above it."""
+    made = Path(tempfile.mkdtemp(dir=request.config.stash[DIRECTORY]))
+    made.chmod(0o755)
+    return made
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 LONG = os.environ.get("COEXISTENCE") == "long"
 SEED = int(os.environ.get("COEXISTENCE_SEED", "1"))
 ROUNDS = 12 if LONG else 2  # of each simultaneous start
 KILLS = 20 if LONG else 2  # at random moments, of each script
+
+# For a whole file of tests: pytestmark = EVERY_DATABASE
+EVERY_DATABASE = pytest.mark.parametrize(
+    "database", ["sqlite", "postgresql", *(["pgbouncer"] if LONG else [])], indirect=True
+)

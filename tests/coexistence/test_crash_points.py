@@ -28,13 +28,13 @@ from tests.coexistence.aftermath import (
 )
 from tests.coexistence.books import delivery_faults, imbalances, unaccounted
 from tests.coexistence.crash import Crashed, run_until
-from tests.coexistence.extent import LONG
+from tests.coexistence.extent import EVERY_DATABASE, LONG
 from tests.coexistence.figures import Figures
 from tests.coexistence.scenes import Mailbox, due_reminders, mail_with_file, new_mailbox
 from tests.installation import Installation, mail
 from tests.servers.faulty_smtp import FaultySmtpServer
 
-pytestmark = pytest.mark.usefixtures("clean_processes")
+pytestmark = [EVERY_DATABASE, pytest.mark.usefixtures("clean_processes")]
 
 STRIDE = 37
 # Every point is in the way of one test, each of which has a database for itself.

@@ -28,7 +28,7 @@ from tests.coexistence.aftermath import (
     unproven_after_a_day,
 )
 from tests.coexistence.books import delivery_faults, imbalances, unaccounted
-from tests.coexistence.extent import KILLS, SEED
+from tests.coexistence.extent import EVERY_DATABASE, KILLS, SEED
 from tests.coexistence.figures import Figures
 from tests.coexistence.launch import run_and_kill, run_together, seconds_of
 from tests.coexistence.scenes import (
@@ -40,6 +40,8 @@ from tests.coexistence.scenes import (
 )
 from tests.installation import Installation
 from tests.servers.faulty_smtp import AcceptedMail, FaultySmtpServer
+
+pytestmark = EVERY_DATABASE
 
 CLIENTS, REPLIES = 6, 1
 REMINDERS = 6

@@ -20,11 +20,13 @@ from backend.app.models import (
     OutboxMail,
 )
 from tests.coexistence.books import delivery_faults, imbalances, unaccounted
-from tests.coexistence.extent import ROUNDS
+from tests.coexistence.extent import EVERY_DATABASE, ROUNDS
 from tests.coexistence.launch import Ended, run_together
 from tests.coexistence.scenes import Mailbox, due_reminders, fill, new_mailbox, threads
 from tests.installation import Installation, mail
 from tests.servers.faulty_smtp import AcceptedMail, FaultySmtpServer
+
+pytestmark = EVERY_DATABASE
 
 CLIENTS, REPLIES = 10, 2
 OLD_CLIENT, OLD_ROOT = "jean@client.test", "<old@client.test>"

@@ -17,6 +17,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from backend.app.db import upgrade
+from tests.servers.pgbouncer import through_pgbouncer
 from tests.servers.postgresql import postgresql_url
 from tests.servers.shared import Facts, SharedServers
 
@@ -26,9 +27,13 @@ NAME_PREFIX = "relance_test_"
 
 @dataclass(frozen=True)
 class Database:
-    """A database that one test has for itself. url: for SQLAlchemy, with the password if any."""
+    """A database that one test has for itself.
+
+    url: for SQLAlchemy, with the password if any. direct_url: past what stands before the server.
+    """
 
     url: str
+    direct_url: str
 
     @property
     def dialect(self) -> str:
@@ -37,16 +42,21 @@ class Database:
 
 
 @contextlib.contextmanager
-def migrated(servers: SharedServers, dialect: str, directory: Path) -> Iterator[Database]:
-    """An empty database at the newest migration. Raises ServerMissing."""
-    if dialect == "sqlite":
+def migrated(servers: SharedServers, kind: str, directory: Path) -> Iterator[Database]:
+    """An empty database at the newest migration. Raises ServerMissing.
+
+    kind: sqlite, postgresql, or pgbouncer for PostgreSQL behind it.
+    """
+    if kind == "sqlite":
         template = servers.facts("sqlite-template", _sqlite_template)["file"]
         shutil.copy(template, directory / "test.db")
-        yield Database(_sqlite_url(directory / "test.db"))
+        yield _only_way(_sqlite_url(directory / "test.db"))
         return
     server = postgresql_url(servers)
     template = servers.facts("postgresql-template", lambda _: _postgresql_template(server))["name"]
     with _postgresql_database(server, template) as database:
+        if kind == "pgbouncer":
+            database = Database(through_pgbouncer(servers, database.url), database.url)
         yield database
 
 
@@ -54,7 +64,7 @@ def migrated(servers: SharedServers, dialect: str, directory: Path) -> Iterator[
 def bare(servers: SharedServers, dialect: str, directory: Path) -> Iterator[Database]:
     """A database without any table. Raises ServerMissing."""
     if dialect == "sqlite":
-        yield Database(_sqlite_url(directory / "bare.db"))
+        yield _only_way(_sqlite_url(directory / "bare.db"))
         return
     with _postgresql_database(postgresql_url(servers), "template0") as database:
         yield database
@@ -97,10 +107,14 @@ def _postgresql_database(server: sa.URL, template: str) -> Iterator[Database]:
         strategy = "STRATEGY FILE_COPY" if version >= (15,) else ""
         connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {template} {strategy}"))
     try:
-        yield Database(_text(server.set(database=name)))
+        yield _only_way(_text(server.set(database=name)))
     finally:
         with _administrator(server) as connection:
             connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+def _only_way(url: str) -> Database:
+    return Database(url, url)
 
 
 @contextlib.contextmanager
