@@ -65,20 +65,24 @@ class Settings:
 
 
 def load_settings(
-    environ: Mapping[str, str] | None = None, *, env_file: Path | None = None
+    environ: Mapping[str, str] | None = None,
+    *,
+    env_file: Path | None = None,
+    key_needed: bool = True,
 ) -> Settings:
     """Read the environment, then `.env` for what the environment does not say.
 
     `.env` stands at the top of the checkout, or where RELANCE_ENV_FILE says, or is env_file.
+    key_needed=False: without CREDENTIALS_KEYS the rest comes all the same, for what only looks.
     Raises ConfigurationError, which names the variable and says what to do.
     """
     environ = os.environ if environ is None else environ
-    env_file = env_file or Path(environ.get("RELANCE_ENV_FILE") or ROOT / ".env")
+    env_file = env_file or env_file_in_use(environ)
     values = {**_env_file_values(env_file), **environ}
     data = ROOT / "backend" / "data"
     return Settings(
         database_url=values.get("DATABASE_URL") or f"sqlite:///{data / 'relance.db'}",
-        credentials_keys=_keys(values),
+        credentials_keys=_keys(values, needed=key_needed),
         attachments_dir=_path(values, "ATTACHMENTS_DIR", data / "attachments"),
         documents_dir=_path(values, "DOCUMENTS_DIR", data / "documents"),
         sync_budget_seconds=_positive(values, "SYNC_BUDGET_SECONDS", 50),
@@ -103,6 +107,17 @@ def load_settings(
     )
 
 
+def env_file_in_use(environ: Mapping[str, str] | None = None) -> Path:
+    """Where `.env` is looked for; it need not be there."""
+    environ = os.environ if environ is None else environ
+    return Path(environ.get("RELANCE_ENV_FILE") or ROOT / ".env")
+
+
+def is_colour_unwanted() -> bool:
+    """NO_COLOR (no-color.org), with any value but an empty one."""
+    return bool(os.environ.get("NO_COLOR"))
+
+
 def has_key_in_environment() -> bool:
     """Whether CREDENTIALS_KEYS comes from the environment itself, so that no file needs it."""
     return bool(os.environ.get("CREDENTIALS_KEYS", "").strip())
@@ -115,9 +130,9 @@ def _env_file_values(env_file: Path) -> dict[str, str]:
         raise ConfigurationError(f"{env_file} cannot be read: {error.strerror}") from error
 
 
-def _keys(values: Mapping[str, str]) -> tuple[str, ...]:
+def _keys(values: Mapping[str, str], *, needed: bool) -> tuple[str, ...]:
     keys = _words(values, "CREDENTIALS_KEYS")
-    if not keys:
+    if needed and not keys:
         raise ConfigurationError(
             "CREDENTIALS_KEYS is not set, so mailbox passwords cannot be read. "
             f"Make one with:  {NEW_KEY_COMMAND}"

@@ -71,6 +71,7 @@ def test_every_command_is_there() -> None:
         "quarantine retry",
         "quarantine drop",
         "mail show",
+        "doctor",
         "status",
     }
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from click.testing import CliRunner
 
 from backend.app.models import (
     CronRun,
@@ -26,6 +27,7 @@ from backend.app.operate.status import (
     run_state,
 )
 from backend.app.store.admin_records import MailboxRow, RunRow
+from backend.scripts.cli.root import command
 from tests.installation import Installation
 from tests.operate.conftest import Manage
 
@@ -253,3 +255,30 @@ def test_status_of_an_empty_installation_says_what_to_do(manage: Manage) -> None
     text = manage("status").stdout
     assert "manage.py mailbox add" in text
     assert "crontab.example" in text
+
+
+def test_watching_shows_it_again_until_somebody_stops_it(
+    manage: Manage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("backend.scripts.cli.status.time.sleep", pause)
+    text = manage("status", "--watch", 5).stdout
+    assert text.count("What to do") == 3
+    assert pauses == [5.0] * 3
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+def test_colour_is_for_a_terminal_that_wants_it(
+    manage: Manage, installation: Installation, no_color: str, coloured: bool
+) -> None:
+    fill(installation)
+    environment = {**installation.environment, "NO_COLOR": no_color}
+    shown = CliRunner().invoke(command, ["status"], env=environment, color=True).stdout
+    assert ("\x1b[31m" in shown) is coloured
+    assert "\x1b" not in manage("status").stdout

@@ -29,8 +29,11 @@ class Certificates:
         return context
 
 
-def make_certificates(directory: Path) -> Certificates:
-    """Write a fresh authority, and a certificate for localhost and 127.0.0.1, valid for 2 days."""
+def make_certificates(directory: Path, *, ends_in: timedelta = timedelta(days=2)) -> Certificates:
+    """Write a fresh authority, and a certificate for localhost and 127.0.0.1.
+
+    ends_in: how long that one is valid from now on; less than nothing: it has expired.
+    """
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca_name = _name("Relance test authority")
     ca = (
@@ -42,7 +45,7 @@ def make_certificates(directory: Path) -> Certificates:
     key = ec.generate_private_key(ec.SECP256R1())
     names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     certificate = (
-        _builder(_name("localhost"), ca_name, key.public_key())
+        _builder(_name("localhost"), ca_name, key.public_key(), ends_in)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
@@ -68,7 +71,10 @@ def make_certificates(directory: Path) -> Certificates:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    public_key: ec.EllipticCurvePublicKey,
+    ends_in: timedelta = timedelta(days=2),
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
@@ -77,8 +83,8 @@ def _builder(
         .issuer_name(issuer)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=2))
+        .not_valid_before(now - timedelta(days=3))
+        .not_valid_after(now + ends_in)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
     )
 

@@ -9,6 +9,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -94,6 +95,16 @@ def _verifying_context(ca_file: Path | None) -> ssl.SSLContext:
     if ca_file is not None:
         context.load_verify_locations(ca_file)
     return context
+
+
+def certificate_end(connection: socket.socket | None) -> datetime | None:
+    """Until when the server's certificate is valid; None without TLS."""
+    if not isinstance(connection, ssl.SSLSocket):
+        return None
+    ends = (connection.getpeercert() or {}).get("notAfter")
+    if not isinstance(ends, str):
+        return None
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC)
 
 
 def require_protection(endpoint: Endpoint) -> None:

@@ -33,6 +33,7 @@ from backend.app.errors import (
 )
 from backend.app.mail.endpoint import (
     Endpoint,
+    certificate_end,
     cut_off,
     network_fault,
     require_protection,
@@ -85,6 +86,10 @@ class MailboxConnection:
             translated(self._endpoint, folder=folder),
         ):
             yield
+
+    def certificate_end(self) -> datetime | None:
+        """Until when the server's certificate is valid (aware UTC); None without TLS."""
+        return certificate_end(self._client.socket())
 
     def folders(self, sent_folder: str | None = None) -> tuple[ServerFolder, ...]:
         """INBOX, then the Sent folder if there is one: the one named, else the one found."""

@@ -15,6 +15,7 @@ import smtplib
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from datetime import datetime
 
 from backend.app.errors import (
     CredentialsRefused,
@@ -28,6 +29,7 @@ from backend.app.errors import (
 from backend.app.mail.delays import stated_delay
 from backend.app.mail.endpoint import (
     Endpoint,
+    certificate_end,
     network_fault,
     require_protection,
     tls_context,
@@ -44,6 +46,10 @@ class SmtpConnection:
         self._client = client
         self._endpoint = endpoint
         self.usable = True
+
+    def certificate_end(self) -> datetime | None:
+        """Until when the server's certificate is valid (aware UTC); None without TLS."""
+        return certificate_end(self._client.sock)
 
     def send(
         self,

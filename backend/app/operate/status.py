@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -11,10 +11,20 @@ from enum import StrEnum
 from sqlalchemy.orm import Session
 
 from backend.app.db import load_now
+from backend.app.errors import SettingsInvalid
 from backend.app.models import AutoState, LedgerState, OutboxState
+from backend.app.operate.company_settings import check_document
 from backend.app.operate.explain import meaning_of
-from backend.app.store import admin_followups, admin_mailboxes, admin_totals, senders
+from backend.app.store import (
+    admin_followups,
+    admin_mailboxes,
+    admin_tenants,
+    admin_totals,
+    admin_trouble,
+    senders,
+)
 from backend.app.store.admin_records import MailboxRow, OutboxRow, RunRow
+from backend.app.store.admin_trouble import CannotSend, CopiesGivenUp
 
 SCRIPTS = ("sync", "followups")
 SHOWN_RUNS = 3
@@ -43,10 +53,14 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MailboxStatus:
-    """lag_seconds: how old the newest instant is before which everything is in the inbox."""
+    """lag_seconds: how old the newest instant is before which everything is in the inbox.
+
+    newest_mail_at: when the newest stored mail of its INBOX arrived; None for none.
+    """
 
     health: MailboxHealth
     lag_seconds: float | None
+    newest_mail_at: datetime | None
     mailbox: MailboxRow
 
 
@@ -73,6 +87,12 @@ class UncertainStep:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokenSettings:
+    company_id: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class Storm:
     """A flood of one sender: so many mails in the hour that began then (aware UTC)."""
 
@@ -88,6 +108,9 @@ class Status:
 
     left: mails older than the horizon of the first sync, which stay on the servers.
 
+    quarantine_for_person: those that are not tried again by themselves; quarantine_today: those
+    of the last 24 hours. cannot_send: mailboxes whose reminders wait for the SMTP server.
+
     company_id None: all companies. Runs are the installation's, whatever the company.
     """
 
@@ -98,6 +121,11 @@ class Status:
     ledger: dict[str, int]
     left: int
     quarantine: int
+    quarantine_for_person: int
+    quarantine_today: int
+    broken_settings: list[BrokenSettings]
+    cannot_send: list[CannotSend]
+    copies_given_up: list[CopiesGivenUp]
     followups: dict[str, int]
     held: list[HeldReason]
     outbox: dict[str, int]
@@ -111,14 +139,16 @@ def load_status(
     """is_alive(host, pid): None where nobody here can know."""
     now = load_now(session)
     mailboxes = admin_mailboxes.list_mailboxes(session, company_id)
+    newest = admin_trouble.load_newest_mails(session, [row.id for row in mailboxes])
     by_reason = admin_totals.count_followups(session, company_id)
+    for_person, today = admin_trouble.count_quarantine(session, company_id)
     uncertain = admin_followups.list_outbox(
         session, company_id=company_id, state=OutboxState.UNCERTAIN.value
     )
     return Status(
         at=now,
         company_id=company_id,
-        mailboxes=[mailbox_status(row, now) for row in mailboxes],
+        mailboxes=[mailbox_status(row, now, newest.get(row.id)) for row in mailboxes],
         runs=[
             RunStatus(run_state(run, now, is_alive(run.host, run.pid)), run)
             for script in SCRIPTS
@@ -127,6 +157,11 @@ def load_status(
         ledger=_by_state(LedgerState, admin_totals.count_ledger(session, company_id)),
         left=admin_totals.count_left(session, company_id),
         quarantine=admin_totals.count_quarantine(session, company_id),
+        quarantine_for_person=for_person,
+        quarantine_today=today,
+        broken_settings=broken_settings(admin_tenants.list_documents(session, company_id)),
+        cannot_send=admin_trouble.list_cannot_send(session, company_id),
+        copies_given_up=admin_trouble.list_copies_given_up(session, company_id),
         followups=_followups_by_state(by_reason),
         held=held_reasons(by_reason),
         outbox=_by_state(OutboxState, admin_totals.count_outbox(session, company_id)),
@@ -135,9 +170,22 @@ def load_status(
     )
 
 
-def mailbox_status(row: MailboxRow, now: datetime) -> MailboxStatus:
+def mailbox_status(
+    row: MailboxRow, now: datetime, newest_mail_at: datetime | None
+) -> MailboxStatus:
     lag = None if row.fresh_at is None else max(0.0, (now - row.fresh_at).total_seconds())
-    return MailboxStatus(mailbox_health(row, now), lag, row)
+    return MailboxStatus(mailbox_health(row, now), lag, newest_mail_at, row)
+
+
+def broken_settings(documents: Iterable[tuple[int, object]]) -> list[BrokenSettings]:
+    """Of (company, settings document), those that the scripts cannot read."""
+    found = []
+    for company_id, document in documents:
+        try:
+            check_document(document)
+        except SettingsInvalid as error:
+            found.append(BrokenSettings(company_id, str(error)))
+    return found
 
 
 def mailbox_health(row: MailboxRow, now: datetime) -> MailboxHealth:

@@ -11,7 +11,7 @@ from backend.app.db import database_now
 from backend.app.errors import Refused
 from backend.app.mail.message import address_key
 from backend.app.models import InboxIntegration, MailboxState
-from backend.app.store import oauth
+from backend.app.store import oauth, sent_copies
 from backend.app.store.admin_records import MailboxRow
 from backend.app.store.admin_tenants import lock_company
 from backend.app.store.mailboxes import add_missing_states
@@ -116,6 +116,17 @@ def set_history_days(session: Session, mailbox_id: int, days: int) -> None:
         .where(InboxIntegration.id == mailbox_id)
         .values(history_days=days)
     )
+
+
+def set_sent_folder(session: Session, mailbox_id: int, name: str | None) -> None:
+    """None: the one that the server names. Copies that were given up are wanted again."""
+    session.execute(
+        sa.update(InboxIntegration)
+        .where(InboxIntegration.id == mailbox_id)
+        .values(sent_folder=name)
+    )
+    sent_copies.want_again(session, mailbox_id)
+    _try_at_once(session, mailbox_id)
 
 
 def set_secret(session: Session, mailbox_id: int, secret: str, smtp_secret: str | None) -> None:

@@ -32,6 +32,15 @@ def list_companies(session: Session) -> list[CompanyRow]:
     return [CompanyRow(*row) for row in rows]
 
 
+def list_documents(session: Session, company_id: int | None) -> list[tuple[int, Any]]:
+    """(company, its settings as the host application wrote them), of those that have any."""
+    query = sa.select(CompanySettings.company_id, CompanySettings.settings)
+    if company_id is not None:
+        query = query.where(CompanySettings.company_id == company_id)
+    rows = session.execute(query.order_by(CompanySettings.company_id)).all()
+    return [(row.company_id, row.settings) for row in rows]
+
+
 def load_company_row(session: Session, company_id: int) -> CompanyRow:
     """Raises Refused when there is no such company."""
     row = session.execute(sa.select(*COMPANY_COLUMNS).where(Company.id == company_id)).one_or_none()

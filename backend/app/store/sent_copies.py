@@ -72,6 +72,18 @@ def postpone(session: Session, lease: Lease, copy: WantedCopy, error: str) -> Co
     return state
 
 
+def want_again(session: Session, integration_id: int) -> None:
+    """Given up -> wanted, when somebody has put right what kept them out."""
+    session.execute(
+        sa.update(SentCopy)
+        .where(
+            SentCopy.integration_id == integration_id,
+            SentCopy.state == CopyState.GIVEN_UP.value,
+        )
+        .values(state=CopyState.WANTED.value, attempts=0, next_attempt_at=database_now())
+    )
+
+
 def _change(session: Session, copy: WantedCopy, **values: object) -> None:
     session.execute(
         sa.update(SentCopy)

@@ -181,12 +181,14 @@ def list_(company_id: int | None, as_json: bool) -> None:
         "mailbox set 1 --inactive",
         "mailbox set 1 --ask-password",
         "mailbox set 1 --history-days 365",
+        "mailbox set 1 --sent-folder 'INBOX.Sent'",
     ),
 )
 @id_argument("mailbox_id")
 @company_option()
 @click.option("--active/--inactive", default=None, help="Read it from now on, or no longer.")
 @click.option("--ask-password", is_flag=True, help="Ask for a new password.")
+@click.option("--sent-folder", help="Its name, where the server does not say which one it is.")
 @history_days
 @password_stdin
 @smtp_password
@@ -196,6 +198,7 @@ def set_(
     company_id: int | None,
     active: bool | None,
     history_days: int | None,
+    sent_folder: str | None,
     ask_password: bool,
     password_stdin: bool,
     own_smtp_password: bool,
@@ -207,7 +210,7 @@ def set_(
     from backend.scripts.cli.installation import opened
 
     new_password = ask_password or password_stdin
-    if active is None and history_days is None and not new_password:
+    if not new_password and active is None and history_days is None and sent_folder is None:
         raise click.UsageError("nothing to set; give --active, --inactive or --password-stdin")
     with opened() as installation:
         db.read(admin_mailboxes.load_mailbox_row, company_id, mailbox_id)
@@ -217,6 +220,9 @@ def set_(
         if active is not None:
             db.write(admin_mailboxes.set_active, mailbox_id, active=active)
             say(f"mailbox {mailbox_id} is {'active' if active else 'inactive'}")
+        if sent_folder is not None:
+            db.write(admin_mailboxes.set_sent_folder, mailbox_id, sent_folder or None)
+            say(f"mailbox {mailbox_id}: Sent is {sent_folder or 'the one that the server names'}")
         if history_days is not None:
             db.write(admin_mailboxes.set_history_days, mailbox_id, history_days)
             say(f"mailbox {mailbox_id}: the next visits bring {history_days} days of older mail")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from backend.app.config import is_colour_unwanted
 from backend.scripts.cli.commands import LazyGroup, examples
 
 COMMANDS = {
@@ -18,6 +19,7 @@ COMMANDS = {
     "conversation": ("conversation", "Conversations: list, show, fetch."),
     "quarantine": ("quarantine", "Mails that could not be handled: list, show."),
     "mail": ("mail", "What is made of one mail in a file: show."),
+    "doctor": ("doctor", "What is wrong, and what to type to mend it."),
     "status": ("status", "How everything stands, and what waits for a person."),
 }
 
@@ -31,9 +33,12 @@ COMMANDS = {
     + "  0 done   1 refused or failed   2 wrong usage\n"
     + "  75 database not reachable      78 bad configuration",
 )
-def command() -> None:
+@click.pass_context
+def command(context: click.Context) -> None:
     """Relance: run an installation.
 
     Started as `python backend/scripts/manage.py`, from any directory; the examples say
     `manage.py` for short. Every command has --help, and --json where it lists or shows.
     """
+    if is_colour_unwanted():  # without a terminal click leaves colours out by itself
+        context.color = False

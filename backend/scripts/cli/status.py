@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import socket
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -11,44 +10,71 @@ from typing import TYPE_CHECKING
 import click
 
 from backend.scripts.cli.commands import company_option, examples, json_option
-from backend.scripts.cli.terminal import age, clean, local_time, say, show_json, show_table, since
+from backend.scripts.cli.doctor import say_findings
+from backend.scripts.cli.processes import is_alive
+from backend.scripts.cli.terminal import (
+    age,
+    clean,
+    local_time,
+    say,
+    say_wrapped,
+    show_json,
+    show_table,
+    since,
+)
 
 if TYPE_CHECKING:
     from backend.app.operate.status import MailboxStatus, RunStatus, Status
     from backend.app.store.admin_records import MailboxRow
 
 
-@click.command(epilog=examples("status", "status --company 1 --json"))
+@click.command(epilog=examples("status", "status --company 1 --json", "status --watch 5"))
 @company_option()
+@click.option(
+    "--watch",
+    "seconds",
+    type=click.FloatRange(1, 3600),
+    metavar="SECONDS",
+    help="Show it anew every so many seconds, until Ctrl-C.",
+)
 @json_option
-def command(company_id: int | None, as_json: bool) -> None:
-    """Say how everything stands, and what waits for a person."""
-    from backend.app import db
-    from backend.app.operate.status import load_status
-    from backend.app.store import admin_tenants
+def command(company_id: int | None, seconds: float | None, as_json: bool) -> None:
+    """Say how everything stands, and what waits for a person.
+
+    It reads the database alone, so it answers at once; `doctor` tries the mail servers too.
+    """
     from backend.scripts.cli.installation import opened
 
     with opened():
-        if company_id is not None:
-            db.read(admin_tenants.load_company_row, company_id)
-        found = db.read(load_status, company_id, is_alive)
+        show(company_id, as_json)
+        while seconds is not None:
+            try:
+                time.sleep(seconds)
+            except KeyboardInterrupt:
+                return
+            click.clear()  # does nothing where there is no terminal
+            show(company_id, as_json)
+
+
+def show(company_id: int | None, as_json: bool) -> None:
+    from backend.app import db
+    from backend.app.operate.health.standing import standing_findings
+    from backend.app.operate.status import load_status
+    from backend.app.store import admin_tenants
+    from backend.scripts.cli.terminal import plain
+
+    if company_id is not None:
+        db.read(admin_tenants.load_company_row, company_id)
+    found = db.read(load_status, company_id, is_alive)
+    to_do = standing_findings(found)
     if as_json:
-        show_json(found)
-    else:
-        say_status(found)
-
-
-def is_alive(host: str, pid: int) -> bool | None:
-    """Whether the process is there; None for another host's, which cannot be asked."""
-    if host != socket.gethostname():
-        return None
-    try:
-        os.kill(pid, 0)  # signal 0 only asks
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True  # another user's
-    return True
+        show_json({**plain(found), "findings": to_do})
+        return
+    say_status(found)
+    _heading("What to do")
+    say_findings(to_do)
+    if not to_do:
+        say("  nothing")
 
 
 def say_status(found: Status) -> None:
@@ -60,7 +86,7 @@ def say_status(found: Status) -> None:
     for run in found.runs:
         _say_run(run, found.at)
     if not found.runs:
-        say("  none yet; see crontab.example")
+        say("  none yet; see: manage.py cron install (or crontab.example)")
     _heading("Mails met")
     total = sum(found.ledger.values())
     say(f"  {total} = {_counts(found.ledger, ' + ', every=True)}")
@@ -74,9 +100,9 @@ def say_status(found: Status) -> None:
     _heading("Follow-ups")
     say(f"  {_counts(found.followups)}")
     for held in found.held:
-        say(f"  held: {held.count} {held.reason} ({held.meaning})")
+        say_wrapped(f"{held.count} {held.reason} ({held.meaning})", before="  held: ")
     if found.held:
-        say("  see: manage.py followup list --state held")
+        say("  see: manage.py followup list --state held; then followup release ID, or stop ID")
     _heading("Outbox")
     say(f"  {_counts(found.outbox)}")
     _say_uncertain(found)
@@ -97,14 +123,15 @@ def _say_mailboxes(mailboxes: list[MailboxStatus], now: datetime) -> None:
         say("  none yet; see: manage.py mailbox add --help")
         return
     show_table(
-        ("ID", "ADDRESS", "STATE", "LAG", "LAST SUCCESS", "LAST AUDIT", "LEASE"),
+        ("ID", "ADDRESS", "STATE", "LAG", "NEWEST", "AGAIN IN", "AUDIT", "LEASE"),
         [
             (
                 each.mailbox.id,
                 each.mailbox.email,
                 each.health,
                 age(each.lag_seconds),
-                since(each.mailbox.last_success_at, now),
+                since(each.newest_mail_at, now),
+                _again_in(each.mailbox, now),
                 _audit(each.mailbox, now),
                 each.mailbox.lease_owner or "-",
             )
@@ -114,14 +141,19 @@ def _say_mailboxes(mailboxes: list[MailboxStatus], now: datetime) -> None:
     for each in mailboxes:
         row = each.mailbox
         if row.error is not None:
-            again = local_time(row.next_sync_at)
-            click.secho(
-                clean(
-                    f"  {row.id}: {row.error_kind} for {since(row.error_since, now)}, "
-                    f"{row.failures} failures, again at {again}: {row.error}"
-                ),
-                fg="red",
+            say_wrapped(
+                f"{row.error_kind} for {since(row.error_since, now)}, {row.failures} failures, "
+                f"again at {local_time(row.next_sync_at)}: {row.error}",
+                before=f"  {row.id}: ",
+                colour="red",
             )
+
+
+def _again_in(row: MailboxRow, now: datetime) -> str:
+    """The rest of a back-off."""
+    if not row.is_active or not row.failures or row.next_sync_at is None or row.next_sync_at < now:
+        return "-"
+    return age((row.next_sync_at - now).total_seconds())
 
 
 def _audit(row: MailboxRow, now: datetime) -> str:
@@ -136,21 +168,23 @@ def _say_run(status: RunStatus, now: datetime) -> None:
         words += f", exit status {run.exit_status}"
     colour = "red" if run.exit_status or status.state == "never_finished" else "green"
     counts = " ".join(f"{name}={number}" for name, number in run.counts.items())
-    line = f"  {run.script:<9}  started {since(run.started_at, now)} ago, {words}"
     where = f" (host {run.host}, pid {run.pid})" if run.finished_at is None else ""
-    click.secho(clean(f"{line}{where}"), fg=colour, nl=False)
-    click.echo(clean(f"  {counts}"))
+    say_wrapped(
+        f"started {since(run.started_at, now)} ago, {words}{where}  {counts}",
+        before=f"  {run.script:<10} ",
+        colour=colour,
+    )
 
 
 def _say_uncertain(found: Status) -> None:
     if not found.uncertain:
         return
-    click.secho("  These may have gone out, or not; they are never sent again by themselves:")
+    say("  These may have gone out, or not; they are never sent again by themselves:")
     for each in found.uncertain:
         mail = each.outbox
         word = "no proof came" if mail.needs_person else "a proof may still come"
-        say(
-            f"  {mail.id}: step {mail.step} to {mail.recipient}, {since(mail.sending_at, found.at)}"
-            f" ago; {word}"
+        say_wrapped(
+            f"step {mail.step} to {mail.recipient}, {since(mail.sending_at, found.at)} ago; {word}",
+            before=f"  {mail.id}: ",
         )
         say(f"     it arrived: {each.if_it_arrived}   it did not: {each.if_it_did_not}")

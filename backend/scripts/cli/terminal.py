@@ -28,6 +28,22 @@ def say(text: str = "", *, err: bool = False) -> None:
     click.echo(clean(text), err=err)
 
 
+def say_wrapped(text: str, *, before: str = "", colour: str | None = None) -> None:
+    """One thing on as many lines as it needs, each below its own beginning; `before` is coloured.
+
+    A command to be typed may be longer than a line: it is never broken inside a word.
+    """
+    lines = textwrap.wrap(
+        clean(text),
+        max(NARROWEST, screen_width() - len(before)),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    head = click.style(before, fg=colour) if colour else before
+    for number, line in enumerate(lines or [""]):
+        click.echo((head if number == 0 else " " * len(before)) + line)
+
+
 def clean(text: str) -> str:
     """One line that a terminal obeys in nothing."""
     return "".join(char if char.isprintable() else " " for char in text)
