@@ -6,7 +6,7 @@
 #   make test TEST_DATABASE_URL=...  a PostgreSQL of your own, whose user may create databases
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-coexistence check fix install clean
+.PHONY: help demo test test-coexistence check bench bench-peers fix install clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -24,6 +24,14 @@ test: .venv/requirements-dev.stamp ## Run every test, on SQLite, PostgreSQL and 
 
 test-coexistence: .venv/requirements-dev.stamp ## Prove at length that both scripts get on; prints figures
 	@COEXISTENCE=long $(BIN)/python -m pytest -n auto --dist worksteal tests/coexistence $(ARGS)
+
+bench: .venv/requirements-dev.stamp ## Measure it beside other programs; ARGS=--quick takes minutes
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+bench-peers: .venv/requirements-dev.stamp ## Install the Python peers of `make bench`, in .venv/bench
+	@$(BIN)/python -m venv .venv/bench
+	@.venv/bench/bin/pip install --quiet --disable-pip-version-check \
+		-r tests/bench/peer_scripts/requirements.txt
 
 check: .venv/requirements-dev.stamp ## Lint, formatting and types
 	@$(BIN)/ruff check

@@ -2,7 +2,7 @@
 
 PostgreSQL refuses to run as root, so root starts it as `nobody`, from a copy of the programs that
 this user can reach (a checkout may lie in a home directory that is closed to others). What is
-written need not survive a power cut here: fsync is off.
+written need not survive a power cut here: fsync is off, but where a measurement asks for it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from tests.servers.shared import Facts, ServerMissing, SharedServers, run_progra
 
 HOW = "pip install -r requirements-dev.txt, or set TEST_DATABASE_URL=postgresql://..."
 DRIVER = "postgresql+psycopg2"
-RELAXED = "-c fsync=off -c full_page_writes=off -c max_connections=200 -c listen_addresses=''"
+OPTIONS = "-c max_connections=200 -c listen_addresses=''"
+RELAXED = "-c fsync=off -c full_page_writes=off"
 
 
 def postgresql_url(servers: SharedServers) -> sa.URL:
@@ -45,16 +46,19 @@ def stop_postgresql(facts: Facts) -> None:
 
 
 @contextlib.contextmanager
-def private_postgresql(home: Path) -> Iterator[str]:
-    """The URL of a PostgreSQL of its own, for a script that runs outside pytest."""
-    facts = _start(home)
+def private_postgresql(home: Path, *, durable: bool = False) -> Iterator[str]:
+    """The URL of a PostgreSQL of its own, for a script that runs outside pytest.
+
+    durable: as in production, it waits for the disk at each commit.
+    """
+    facts = _start(home, "" if durable else RELAXED)
     try:
         yield f"{DRIVER}://postgres@/postgres?host={home}"
     finally:
         stop_postgresql(facts)
 
 
-def _start(home: Path) -> Facts:
+def _start(home: Path, durability: str = RELAXED) -> Facts:
     programs, user = _programs(), None
     if os.geteuid() == 0:
         user = "nobody"
@@ -65,7 +69,7 @@ def _start(home: Path) -> Facts:
     run_program(
         str(programs / "initdb"), *initdb, "--username=postgres", f"--pgdata={data}", user=user
     )
-    options = f"{RELAXED} -k {home}"
+    options = f"{OPTIONS} {durability} -k {home}"
     control = ("-w", "-D", str(data), "-l", str(home / "postgresql.log"), "-o", options)
     run_program(str(programs / "pg_ctl"), *control, "start", user=user)
     return {"socket_directory": str(home), "data": str(data)}

@@ -1,0 +1,93 @@
+"""A minute in which nothing new came: one mailbox, and many, over TLS."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from tests.bench import measure, ours
+from tests.bench.corpus import Corpus
+from tests.bench.measure import Cost
+from tests.bench.ours import Relance
+from tests.bench.post_office import PostOffice, post_office
+from tests.bench.table import Finding, Section, megabytes
+
+IMPORTS = "import sqlalchemy.orm, imapclient"
+LOGINS = Path(__file__).parent / "peer_scripts" / "sequential_logins.py"
+COLUMNS = ("", "CPU s", "wall s", "peak memory", "ratio")
+
+
+def compare(directory: Path, mailboxes: int, rounds: int) -> Section:
+    section = Section(f"Idle minute, 1 and {mailboxes} mailboxes, TLS", COLUMNS)
+    with post_office(directory / "dovecot") as office, ours.databases(directory) as databases:
+        for name, server in databases.items():
+            one = directory / f"idle_one_{name}"
+            with ours.fresh(one, server, office.server.ca_file) as relance:
+                _add_mailboxes(relance, office, 1)
+                _one(section, relance, name, rounds * 3)
+            many = directory / f"idle_many_{name}"
+            with ours.fresh(many, server, office.server.ca_file) as relance:
+                _add_mailboxes(relance, office, mailboxes)
+                _many(section, relance, office, name, mailboxes, rounds)
+    return section
+
+
+def _add_mailboxes(relance: Relance, office: PostOffice, number: int) -> None:
+    """Each with a few mails in it, all of them read."""
+    tls = {"imap_port": office.server.tls_port, "imap_security": "tls"}
+    for _ in range(number):
+        relance.add_mailbox(office.fill(Corpus().mails(2)), office.server, **tls)
+    relance.sync_all(2 * number)
+    relance.run()
+
+
+def _one(section: Section, relance: Relance, name: str, rounds: int) -> None:
+    directory = relance.installation.directory
+
+    def imports() -> Cost:
+        command = [sys.executable, "-c", IMPORTS]
+        return measure.run(command, {}, cwd=directory, log=directory / "imports.log")
+
+    costs = measure.in_turns({"imports": imports, "run": relance.run}, rounds)
+    run, base = measure.median(costs["run"]), measure.median(costs["imports"])
+    ratio = run.cpu / base.cpu
+    section.rows.append((f'python -c "{IMPORTS}"', base.cpu, base.wall, megabytes(base.peak), 1.0))
+    row = (f"Relance, 1 mailbox, {name}", run.cpu, run.wall, megabytes(run.peak), ratio)
+    section.rows.append(row)
+    section.findings.append(Finding(f"{name}, 1 mailbox, CPU over imports", ratio, 1.6, False))
+
+
+def _many(
+    section: Section, relance: Relance, office: PostOffice, name: str, mailboxes: int, rounds: int
+) -> None:
+    directory = relance.installation.directory
+    server, installation = office.server, relance.installation
+    names = [account.username for account in office.accounts[-mailboxes:]]
+    (directory / "accounts").write_text(json.dumps(names))
+
+    def sequential() -> Cost:
+        place = [server.host, server.tls_port, server.ca_file, server.password]
+        command = [sys.executable, LOGINS, directory / "accounts", *place]
+        return measure.run(
+            [str(each) for each in command],
+            {"PATH": os.defpath},
+            cwd=installation.directory,
+            log=directory / "logins.log",
+        )
+
+    costs = measure.in_turns({"sequential": sequential, "run": relance.run}, rounds)
+    loop, run = measure.median(costs["sequential"]), measure.median(costs["run"])
+    for what, cost in (("IMAPClient, one login after the other", loop), (f"Relance, {name}", run)):
+        section.rows.append(
+            (
+                f"{what}, {mailboxes} mailboxes",
+                cost.cpu,
+                cost.wall,
+                megabytes(cost.peak),
+                loop.wall / cost.wall,
+            )
+        )
+    what = f"{name}, {mailboxes} mailboxes, times as fast as one login after the other"
+    section.findings.append(Finding(what, loop.wall / run.wall, 4, True))
