@@ -20,9 +20,7 @@ def compare(directory: Path, mails: int) -> Section:
     section.rows.append(("interpreter with the job's imports", megabytes(base), "-"))
     with post_office(directory / "dovecot") as office, ours.databases(directory) as databases:
         usual = office.fill(Corpus().mails(mails))
-        large = office.fill(
-            itertools.chain(Corpus().mails(50), [Corpus().large_mail(LARGE)])
-        )
+        large = office.fill(itertools.chain(Corpus().mails(50), [Corpus().large_mail(LARGE)]))
         for name, server in databases.items():
             for what, account, number in (
                 (f"{mails} mails", usual, mails),
