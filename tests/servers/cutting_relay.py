@@ -71,10 +71,12 @@ class _Conversation(socketserver.StreamRequestHandler):
     """One line of the client, then one answer of the server; the body has no answers."""
 
     timeout = SECONDS
+    disable_nagle_algorithm = True  # answers go out line by line
     server: _Listener
 
     def handle(self) -> None:
         with socket.create_connection(self.server.target, timeout=SECONDS) as upstream:
+            upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             answers = upstream.makefile("rb")
             try:
                 self._answer(answers)

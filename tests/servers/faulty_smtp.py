@@ -127,6 +127,7 @@ class _HangUp(Exception):
 
 class _Conversation(socketserver.StreamRequestHandler):
     timeout = SILENCE_SECONDS
+    disable_nagle_algorithm = True  # answers go out line by line
     server: _ThreadingServer
 
     def setup(self) -> None:

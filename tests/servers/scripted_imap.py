@@ -90,6 +90,8 @@ class ScriptedImapServer:
         outer = self
 
         class Handler(socketserver.StreamRequestHandler):
+            disable_nagle_algorithm = True  # answers go out line by line
+
             def handle(self) -> None:
                 with contextlib.suppress(ConnectionError):
                     _Session(outer, self.rfile, self.wfile).serve()
