@@ -71,6 +71,12 @@ def test_every_command_is_there() -> None:
         "quarantine retry",
         "quarantine drop",
         "mail show",
+        "cron show",
+        "cron install",
+        "cron remove",
+        "systemd print",
+        "systemd write",
+        "logrotate print",
         "doctor",
         "status",
     }

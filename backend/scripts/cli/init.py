@@ -14,7 +14,8 @@ NEXT = """\
 next:
   manage.py company add 'Atelier Martin'
   manage.py mailbox add --company 1 --email contact@atelier.example --imap-host ...
-  the crontab: see crontab.example"""
+  manage.py cron install, or systemd print
+  manage.py doctor"""
 
 
 @click.command(epilog=examples("init", "init --env-file /etc/relance.env"))

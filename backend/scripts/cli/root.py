@@ -19,6 +19,9 @@ COMMANDS = {
     "conversation": ("conversation", "Conversations: list, show, fetch."),
     "quarantine": ("quarantine", "Mails that could not be handled: list, show."),
     "mail": ("mail", "What is made of one mail in a file: show."),
+    "cron": ("cron", "The two entries in your crontab: show, install, remove."),
+    "systemd": ("systemd", "systemd services and timers, instead of cron: print, write."),
+    "logrotate": ("logrotate", "A file that keeps the logs short: print."),
     "doctor": ("doctor", "What is wrong, and what to type to mend it."),
     "status": ("status", "How everything stands, and what waits for a person."),
 }

@@ -107,6 +107,6 @@ def _check_logs(logs: Path) -> Iterator[Finding]:
                 "log_size",
                 Level.NOTICE,
                 f"{file} has grown to {size // 1_000_000:,} MB",
-                "manage.py logrotate show > /etc/logrotate.d/relance",
+                "manage.py logrotate print > /etc/logrotate.d/relance",
                 str(file),
             )
