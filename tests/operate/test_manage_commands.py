@@ -78,6 +78,7 @@ def test_every_command_is_there() -> None:
         "systemd write",
         "logrotate print",
         "doctor",
+        "report",
         "status",
     }
 

@@ -64,6 +64,13 @@ class Followup(Base):
             sqlite_where=sa.text("auto_state = 'active' AND auto_enabled"),
             postgresql_where=sa.text("auto_state = 'active' AND auto_enabled"),
         ),
+        # manage.py report: what waits for a person
+        sa.Index(
+            "ix_followups_held",
+            "company_id",
+            sqlite_where=sa.text("auto_state = 'held'"),
+            postgresql_where=sa.text("auto_state = 'held'"),
+        ),
         sa.Index("ix_followups_client", "client_id"),
         sa.Index("ix_followups_company", "company_id", "auto_state"),
     )

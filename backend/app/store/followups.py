@@ -57,7 +57,7 @@ _FOLLOWUP_COLUMNS = (
 
 # Word for word the condition of ix_followups_due: SQLite does not take `auto_enabled = 1` for it,
 # and would read the whole table.
-_LOOKED_AT = sa.text("followups.auto_state = 'active' AND followups.auto_enabled")
+LOOKED_AT = sa.text("followups.auto_state = 'active' AND followups.auto_enabled")
 
 
 def list_due(
@@ -72,7 +72,7 @@ def list_due(
 
     followup_id: this one, whenever its time is.
     """
-    query = sa.select(Followup.id, Followup.company_id).where(_LOOKED_AT)
+    query = sa.select(Followup.id, Followup.company_id).where(LOOKED_AT)
     if followup_id is not None:
         query = query.where(Followup.id == followup_id)
     else:

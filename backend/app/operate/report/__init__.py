@@ -1,0 +1,4 @@
+"""`manage.py report`: one page for people who would rather look than read.
+
+figures (what is counted), pictures (SVG, pure), page (HTML, and the file).
+"""
