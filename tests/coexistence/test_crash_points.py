@@ -19,6 +19,7 @@ from backend.app.models import (
     InboxMessage,
     OutboxMail,
     QuarantinedMail,
+    SentCopy,
 )
 from tests.coexistence.aftermath import (
     UNCERTAIN,
@@ -163,33 +164,53 @@ def wrong_ends(installation: Installation, box: Mailbox, arrived: int) -> list[s
 
 @pytest.mark.parametrize("first", FIRST_POINTS)
 def test_every_mail_is_stored_once(
-    installation: Installation, embedded_imap: Any, figures: Figures, first: int
+    installation: Installation,
+    embedded_imap: Any,
+    faulty_smtp: FaultySmtpServer,
+    figures: Figures,
+    first: int,
 ) -> None:
     trials = crashes(
         first,
-        lambda: mails_of_every_kind(installation, embedded_imap),
+        lambda: mails_of_every_kind(installation, embedded_imap, faulty_smtp),
         lambda box, point: run_until(installation, "sync", ["--company", box.company_id], point),
     )
     met: Counter[str] = Counter()
     for box, crashed in trials:
-        at = crashed.label or "the end"
-        end_leases(installation)
-        installation.sync(company_id=box.company_id)
-        assert (imbalances(installation), at) == ([], at)
-        assert (unaccounted(installation, embedded_imap, box.id, box.account), at) == ([], at)
-        stored = installation.count(InboxMessage, InboxMessage.company_id == box.company_id)
-        assert (stored, at) == (len(embedded_imap.messages(box.account)), at)
-        met["trials"] += 1
-        met["killed"] += crashed.label is not None
-        met["mails"] += stored
+        met += check_mails(installation, embedded_imap, box, crashed)
     assert installation.count(QuarantinedMail) == 0
     figures.add("crash points of sync", **met)
 
 
-def mails_of_every_kind(installation: Installation, imap: Any) -> Mailbox:
-    """One in quarantine that is due for another attempt; a thread with a file, a newsletter."""
-    box = new_mailbox(installation, imap)
+def check_mails(
+    installation: Installation, imap: Any, box: Mailbox, crashed: Crashed, copies: int = 1
+) -> Counter[str]:
+    """Run on to the end; returns what the trial adds to the figures. copies: those in Sent."""
+    at = crashed.label or "the end"
+    end_leases(installation)
+    installation.sync(company_id=box.company_id)
+    assert (imbalances(installation), at) == ([], at)
+    installation.sync(company_id=box.company_id)  # which meets the copy that was filed in Sent
+    assert (imbalances(installation), at) == ([], at)
+    assert (unaccounted(installation, imap, box.id, box.account), at) == ([], at)
+    assert (len(imap.messages(box.account, "Sent")), at) == (copies, at)
+    stored = installation.count(InboxMessage, InboxMessage.company_id == box.company_id)
+    assert (stored, at) == (len(imap.messages(box.account)) + 1, at)
+    return Counter(trials=1, killed=crashed.label is not None, mails=stored, copies=copies)
+
+
+def mails_of_every_kind(installation: Installation, imap: Any, smtp: FaultySmtpServer) -> Mailbox:
+    """One in quarantine that is due for another attempt; a thread with a file, a newsletter.
+
+    And a reminder that went out, whose copy belongs into Sent.
+    """
+    box = new_mailbox(installation, imap, smtp)
     quarantine_one(installation, imap, box)
+    due_reminders(installation, box, 1)
+    assert installation.send(company_id=box.company_id).counts == {"sent": 1}
+    installation.change(
+        lambda s: s.execute(sa.update(SentCopy).values(next_attempt_at=database_now(-1)))
+    )
     to, root = box.account.address, f"<root.{box.id}@client.test>"
     sender = "Jean Petit <jean@client.test>"
     for raw in (

@@ -10,10 +10,11 @@ whether the reminder went out: the outbox said so before, and nothing here write
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 
 from backend.app import db
-from backend.app.errors import MailboxError
+from backend.app.errors import LeaseLost, MailboxError
 from backend.app.inbox.visit import Visit
 from backend.app.mail.charsets import clean_line
 from backend.app.mail.folder import Role, ServerFolder
@@ -23,6 +24,9 @@ from backend.app.store import mailboxes, sent_copies
 from backend.app.store.records import WantedCopy
 
 log = logging.getLogger("relance.sync")
+
+# A process frozen for longer must not file what another may have filed meanwhile.
+APPEND_WITHIN_SECONDS = 30.0
 
 
 def file_copies(
@@ -58,7 +62,10 @@ def _file(visit: Visit, connection: MailboxConnection, sent: str, copy: WantedCo
     if connection.holds_message(sent, copy.message_id):
         return CopyState.FOUND
     # The last look at the lease before the one command that cannot be taken back.
+    allowed_until = time.monotonic() + APPEND_WITHIN_SECONDS
     db.write(mailboxes.hold_lease, visit.lease)
+    if time.monotonic() > allowed_until:
+        raise LeaseLost(f"mailbox {visit.lease.integration_id}: held up before a copy was filed")
     connection.append_seen(sent, copy.raw, copy.sent_at)
     return CopyState.APPENDED
 

@@ -1,0 +1,95 @@
+"""SIGKILL at a crash point, and once more at one of the run that comes after it.
+
+The pairs are drawn by COEXISTENCE_SEED from all that there are; the long form draws many.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.coexistence.aftermath import end_leases
+from tests.coexistence.crash import Crashed, run_until
+from tests.coexistence.extent import EVERY_DATABASE, LONG, SEED
+from tests.coexistence.figures import Figures
+from tests.coexistence.scenes import Mailbox
+from tests.coexistence.test_crash_points import (
+    ENDS,
+    check_mails,
+    check_reminders,
+    mails_of_every_kind,
+    reminders_of_every_kind,
+)
+from tests.installation import Installation
+from tests.servers.faulty_smtp import FaultySmtpServer
+
+pytestmark = [EVERY_DATABASE, pytest.mark.usefixtures("clean_processes")]
+
+BATCHES = range(10 if LONG else 1)  # each has a database for itself
+PAIRS_OF_A_BATCH = 6 if LONG else 1
+NOWHERE = -1
+
+
+def pairs_of_crashes(
+    batch: int, prepare: Callable[[], Mailbox], run: Callable[[Mailbox, int], Crashed]
+) -> Iterator[tuple[Mailbox, Crashed]]:
+    """Runs in mailboxes of their own, each after another one that was killed, and killed too."""
+    points = run(prepare(), NOWHERE).passed
+    assert points
+    picks = random.Random(f"{SEED} {batch}")
+    for _ in range(PAIRS_OF_A_BATCH):
+        box = prepare()
+        first = run(box, picks.randrange(points))
+        second = run(box, picks.randrange(points))  # which has less to do, and may come to its end
+        assert second.label or second.status in ENDS, second.log
+        yield box, replace(second, label=f"{first.label}, then {second.label or 'the end'}")
+
+
+def told(met: Counter[str]) -> dict[str, int]:
+    """Every second run was killed, or had nothing left to do at its point."""
+    return {"pairs": met.pop("trials"), **{name: n for name, n in met.items() if name != "killed"}}
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_two_killed_senders_leave_every_reminder_once_or_uncertain(
+    installation: Installation,
+    embedded_imap: Any,
+    faulty_smtp: FaultySmtpServer,
+    figures: Figures,
+    batch: int,
+) -> None:
+    def run(box: Mailbox, point: int) -> Crashed:
+        end_leases(installation)
+        return run_until(installation, "followups", ["--company", box.company_id], point)
+
+    met: Counter[str] = Counter()
+    for box, crashed in pairs_of_crashes(
+        batch, lambda: reminders_of_every_kind(installation, embedded_imap, faulty_smtp), run
+    ):
+        met += check_reminders(installation, embedded_imap, faulty_smtp, box, crashed)
+    figures.add("pairs of crashes of the sender", **told(met))
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_two_killed_syncs_leave_every_mail_once(
+    installation: Installation,
+    embedded_imap: Any,
+    faulty_smtp: FaultySmtpServer,
+    figures: Figures,
+    batch: int,
+) -> None:
+    def run(box: Mailbox, point: int) -> Crashed:
+        end_leases(installation)
+        return run_until(installation, "sync", ["--company", box.company_id], point)
+
+    met: Counter[str] = Counter()
+    for box, crashed in pairs_of_crashes(
+        batch, lambda: mails_of_every_kind(installation, embedded_imap, faulty_smtp), run
+    ):
+        met += check_mails(installation, embedded_imap, box, crashed)
+    figures.add("pairs of crashes of sync", **told(met))
