@@ -1,8 +1,11 @@
-"""Both scripts at once, killed at any moment: nothing lost, nothing doubled.
+"""Both scripts at once, killed and frozen at any moment: nothing lost, nothing doubled.
 
-extent.py    how much of it runs: a short form in every run of the tests, all of it on demand
-figures.py   what was tried and what came of it, in a table at the end
-launch.py    real scripts in processes of their own, started at the same instant
-scenes.py    the rows and mails that the tests begin with
-books.py     what must add up afterwards
+extent.py      how much of it runs: a short form in every run of the tests, all of it on demand
+figures.py     what was tried and what came of it, in a table at the end
+launch.py      real scripts in processes of their own, started at the same instant
+crash.py       a script that kills itself, or freezes, between any two of its steps
+scheduler.py   two actors, stopped between any two of their statements, in a given order
+encounters.py  where two actors meet in the same rows
+scenes.py      the rows and mails that the tests begin with
+books.py       what must add up afterwards
 """

@@ -1,6 +1,7 @@
 """How much is tried: a short form in every run of the tests, all of it in `make test-coexistence`.
 
 COEXISTENCE=long        the long form
+COEXISTENCE=everything  the same, and every single interleaving: hours
 COEXISTENCE_SEED=7      the moments of the kills, and what the short form picks out
 COEXISTENCE_SECONDS=600 how long each database is under the hammer
 """
@@ -11,7 +12,8 @@ import os
 
 import pytest
 
-LONG = os.environ.get("COEXISTENCE") == "long"
+EVERYTHING = os.environ.get("COEXISTENCE") == "everything"
+LONG = EVERYTHING or os.environ.get("COEXISTENCE") == "long"
 SEED = int(os.environ.get("COEXISTENCE_SEED", "1"))
 ROUNDS = 12 if LONG else 2  # of each simultaneous start
 KILLS = 20 if LONG else 2  # at random moments, of each script

@@ -48,8 +48,6 @@ def test_every_command_is_there() -> None:
         "mailbox authorize",
         "mailbox check",
         "client add",
-        "client erase",
-        "client export",
         "client list",
         "followup add",
         "followup list",

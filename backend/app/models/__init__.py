@@ -2,7 +2,6 @@
 
 from backend.app.models.base import Base
 from backend.app.models.company import Client, Company, CompanySettings
-from backend.app.models.erasure import ErasedFile, ErasedMail
 from backend.app.models.followup import (
     AutoState,
     Followup,
@@ -43,8 +42,6 @@ __all__ = [
     "ConversationStatus",
     "CopyState",
     "CronRun",
-    "ErasedFile",
-    "ErasedMail",
     "FolderCheckpoint",
     "Followup",
     "FollowupHistory",
