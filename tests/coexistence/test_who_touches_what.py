@@ -41,17 +41,20 @@ BESIDES = """
 | sent_copies         | read, update                 | create         |
 | sms_accounts        | -                            | read           |
 | sender_hours        | create, update, delete | -                  |
+| erased_mails        | read                         | -              |
+| erased_files        | read, create, delete         | -              |
 | cron_runs           | create, update               | create, update |
 | alembic_version     | read                         | read           |
 """
 # Allowed, and not done by what these runs do: no script needs it, or no mailbox here signs in by
-# OAuth2, and no step is a text message.
+# OAuth2, no step is a text message, no audit is due.
 NOT_DONE = """
 | message_ledger      | -      | read |
 | message_attachments | update | read |
 | followup_history    | -      | read |
 | oauth_grants        | read, update | read, update |
 | sms_accounts        | -      | read |
+| erased_files        | read, create, delete | - |
 """
 
 

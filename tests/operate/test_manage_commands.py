@@ -48,6 +48,8 @@ def test_every_command_is_there() -> None:
         "mailbox authorize",
         "mailbox check",
         "client add",
+        "client erase",
+        "client export",
         "client list",
         "followup add",
         "followup list",

@@ -87,6 +87,41 @@ def test_a_conversation_is_shown_in_order_in_the_companys_time(
     assert "quoted line" in manage("conversation", "show", conversation, "--full").stdout
 
 
+def test_a_conversation_shows_the_reminders_that_go_into_it(
+    manage: Manage, installation: Installation, company_id: int
+) -> None:
+    conversation = add_conversation(installation, company_id)
+    client = manage.json("client", "list")[0]["id"]
+    followup = installation.add_followup(
+        company_id,
+        client,
+        conversation_id=conversation,
+        source_label=f"Facture {ESCAPES}",
+        auto_state="held",
+        auto_reason="bounced_hard",
+        steps_sent=1,
+        last_step_at=datetime(2026, 7, 1, 12, 0, tzinfo=UTC),
+    )
+    text = manage("conversation", "show", conversation).stdout
+    assert f"follow-up {followup}, invoice_unpaid, Facture" in text
+    assert "held: a mail to the client's address came back for good" in text
+    assert "1 steps sent, the last 2026-07-01 14:00" in text
+    assert all(line.isprintable() for line in text.split("\n"))
+    found = manage.json("conversation", "show", conversation)
+    assert [row["id"] for row in found["followups"]] == [followup]
+
+
+def test_conversations_of_one_client_alone(
+    manage: Manage, installation: Installation, company_id: int
+) -> None:
+    conversation = add_conversation(installation, company_id)
+    other = installation.add_client(company_id, "paul@example.fr")
+    client = next(row["id"] for row in manage.json("client", "list") if row["id"] != other)
+    found = manage.json("conversation", "list", "--client", client)
+    assert [row["id"] for row in found] == [conversation]
+    assert manage.json("conversation", "list", "--client", other) == []
+
+
 def test_nothing_that_a_mail_says_reaches_the_terminal_as_a_command(
     manage: Manage, installation: Installation, company_id: int
 ) -> None:

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 from backend.app import db
+from backend.app.inbox.erased import remove_erased_files
 from backend.app.inbox.folder import FolderVisit
 from backend.app.inbox.plan import is_restless
 from backend.app.inbox.visit import Visit
@@ -88,9 +89,14 @@ def count(
 
 
 def audit_mailbox(visit: Visit, folders: Sequence[FolderVisit]) -> None:
-    """Audit folders that are read completely, record it and publish the one line."""
+    """Audit folders that are read completely, record it and publish the one line.
+
+    Besides, files of erased clients that were too fresh to be removed at once go now.
+    """
     total = sum((_audit_folder(visit, folder) for folder in folders), AuditCounts())
     db.write(mailboxes.record_audit, visit.lease, asdict(total))
+    settings, lease = visit.run.settings, visit.lease
+    remove_erased_files(settings.attachments_dir, lease.company_id, settings.sync_lease_seconds)
     if total.healed:
         visit.report.add("healed", total.healed)
     log.log(

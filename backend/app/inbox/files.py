@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -81,8 +81,38 @@ def save_stream(root: Path, company_id: int, leaf: Leaf, content: Iterable[bytes
     )
 
 
-def _is_there(path: Path, size: int) -> bool:
+def remove_unless_wanted(
+    path: Path, is_wanted: Callable[[], bool], untouched_seconds: float, now: float
+) -> bool:
+    """Remove a file that nobody wants; False when it has to stay for now.
+
+    A worker may have found the file a moment ago and be about to record it. So it is moved aside
+    first: who looks for it then writes it anew. Whoever found it before has marked it as touched,
+    and records it within `untouched_seconds` or never (the lease). A killed run leaves the file
+    aside, and the next one finds it there. now: seconds since 1970. Raises StorageFault.
+    """
+    aside = path.with_name(f".erased-{path.name}")
     try:
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(aside)
+        touched = aside.stat().st_mtime
+        if now - touched < untouched_seconds or is_wanted():
+            with contextlib.suppress(FileExistsError):
+                os.link(aside, path)
+            aside.unlink()
+            return False
+        aside.unlink()
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        raise StorageFault(f"{path} cannot be removed: {error.strerror}") from error
+    return True
+
+
+def _is_there(path: Path, size: int) -> bool:
+    """Marks it as touched, see remove_unless_wanted."""
+    try:
+        os.utime(path)
         return path.stat().st_size == size
     except FileNotFoundError:
         return False

@@ -23,7 +23,7 @@ from backend.app.mail.message import Address, Classification, MailKind, ParsedMa
 from backend.app.mail.parse import parse_mail
 from backend.app.mail.subject import read_subject
 from backend.app.models import LedgerState
-from backend.app.store import clients, conversations, ledger, mailboxes, messages, senders
+from backend.app.store import clients, conversations, erasure, ledger, mailboxes, messages, senders
 from backend.app.store.checkpoints import advance_checkpoint
 from backend.app.store.records import Checkpoint, Lease, Place, StoredFile
 
@@ -133,6 +133,8 @@ def ingest(
     mailboxes.hold_lease(session, intake.lease)
     if checkpoint is not None and not advance_checkpoint(session, checkpoint, where.uid):
         return Ingested(LedgerState.IGNORED, reason="already read")
+    if erasure.is_erased(session, intake.company_id, item.mail.fingerprint):
+        return _leave_erased(session, intake, where, item)
     item, known = _recognise(session, intake, where, item)
     if known is not None:
         ledger.record(session, where, LedgerState.DUPLICATE, message_id=known)
@@ -142,6 +144,14 @@ def ingest(
         session, where, LedgerState.STORED, message_id=result.message_id, reason=result.reason
     )
     return result
+
+
+def _leave_erased(session: Session, intake: Intake, where: Place, item: PreparedMail) -> Ingested:
+    """A mail of a client who was erased, met again at the server: it does not come back."""
+    ledger.record(session, where, LedgerState.IGNORED, reason=ledger.ERASED)
+    digests = [file.sha256 for file in item.files]
+    erasure.want_removed(session, intake.company_id, digests)
+    return Ingested(LedgerState.IGNORED, reason=ledger.ERASED)
 
 
 def _recognise(

@@ -20,7 +20,15 @@ from backend.app.mail.charsets import clean_line
 from backend.app.mail.parse import parse_headers
 from backend.app.models import LedgerState
 from backend.app.runtime import Report, Run
-from backend.app.store import checkpoints, conversations, ledger, mailboxes, senders, tenants
+from backend.app.store import (
+    checkpoints,
+    conversations,
+    erasure,
+    ledger,
+    mailboxes,
+    senders,
+    tenants,
+)
 from backend.app.store.records import Checkpoint, Lease, Place, Quarantined
 
 log = logging.getLogger("relance.sync")
@@ -232,7 +240,8 @@ def load_intake(session: Session, run: Run, lease: Lease) -> Intake:
 def replay(session: Session, intake: Intake, kept: Quarantined, item: PreparedMail) -> Ingested:
     """Take a mail out of quarantine into the inbox, in one commit."""
     result = ingest(session, intake, None, kept.place, item)
-    ledger.leave_quarantine(session, kept, result.state, result.message_id)
+    words = (result.reason,) if result.state is LedgerState.IGNORED else ()
+    ledger.leave_quarantine(session, kept, result.state, result.message_id, *words)
     return result
 
 
@@ -265,16 +274,21 @@ def record_gone(
 
 
 def record_duplicates(session: Session, lease: Lease, duplicates: dict[Place, int]) -> None:
-    """Mails that are messages already, known without their bodies: place -> message id."""
+    """Mails that are messages already, known without their bodies: place -> message id.
+
+    One that was erased since it was looked up is left to the audit.
+    """
     mailboxes.hold_lease(session, lease)
+    there = erasure.still_there(session, set(duplicates.values()))
     for place, message_id in duplicates.items():
-        ledger.record(
-            session,
-            place,
-            LedgerState.DUPLICATE,
-            message_id=message_id,
-            reason="known by its headers",
-        )
+        if message_id in there:
+            ledger.record(
+                session,
+                place,
+                LedgerState.DUPLICATE,
+                message_id=message_id,
+                reason="known by its headers",
+            )
 
 
 def _move_on(session: Session, lease: Lease, checkpoint: Checkpoint | None, place: Place) -> None:

@@ -2,6 +2,7 @@
 
 from backend.app.models.base import Base
 from backend.app.models.company import Client, Company, CompanySettings
+from backend.app.models.erasure import ErasedFile, ErasedMail
 from backend.app.models.followup import (
     AutoState,
     Followup,
@@ -42,6 +43,8 @@ __all__ = [
     "ConversationStatus",
     "CopyState",
     "CronRun",
+    "ErasedFile",
+    "ErasedMail",
     "FolderCheckpoint",
     "Followup",
     "FollowupHistory",

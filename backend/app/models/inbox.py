@@ -160,6 +160,8 @@ class MessageAttachment(Base):
     __table_args__ = (
         same_company("inbox_messages", "message_id"),
         sa.UniqueConstraint("message_id", "position"),
+        # manage.py client erase: whether another message has the same file
+        sa.Index("ix_message_attachments_content", "company_id", "sha256"),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

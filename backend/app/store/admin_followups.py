@@ -11,6 +11,7 @@ from backend.app.errors import Refused
 from backend.app.models import (
     AutoState,
     Client,
+    Conversation,
     Followup,
     FollowupHistory,
     OutboxMail,
@@ -95,6 +96,16 @@ def list_followups(
     if state is not None:
         query = query.where(Followup.auto_state == state)
     return [FollowupRow(**row._mapping) for row in session.execute(query).all()]
+
+
+def list_in_conversation(session: Session, conversation_id: int) -> list[FollowupRow]:
+    """The follow-ups whose reminders go into a conversation, the oldest first."""
+    c = sa.select(Conversation.client_id).where(Conversation.id == conversation_id)
+    query = _followups().where(
+        Followup.conversation_id == conversation_id,
+        Followup.client_id.in_(c),  # by the client's index
+    )
+    return [FollowupRow(**row._mapping) for row in session.execute(query.order_by(Followup.id))]
 
 
 def load_followup_row(session: Session, company_id: int | None, followup_id: int) -> FollowupRow:

@@ -59,9 +59,9 @@ QUARANTINE_COLUMNS = tuple(
 
 
 def list_conversations(
-    session: Session, company_id: int | None, limit: int
+    session: Session, company_id: int | None, limit: int, client_id: int | None = None
 ) -> list[ConversationRow]:
-    """The one in which something was said last comes first."""
+    """The one in which something was said last comes first. client_id: this client's alone."""
     query = (
         _conversations()
         .order_by(Conversation.last_message_at.desc().nulls_last(), Conversation.id.desc())
@@ -69,6 +69,8 @@ def list_conversations(
     )
     if company_id is not None:
         query = query.where(Conversation.company_id == company_id)
+    if client_id is not None:
+        query = query.where(Conversation.client_id == client_id)
     return [ConversationRow(**row._mapping) for row in session.execute(query).all()]
 
 

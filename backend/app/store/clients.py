@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from backend.app.errors import RaceLost
 from backend.app.mail.addresses import spoken_name
 from backend.app.mail.message import Address
 from backend.app.models import Client
@@ -48,8 +49,11 @@ def lock_client(session: Session, client_id: int) -> None:
 
     Whoever is about to look for a client's conversation and open one when there is none holds
     this lock, so that a reminder and an incoming mail cannot both find none. On SQLite the
-    writing transaction excludes every other writer already.
+    writing transaction excludes every other writer already. Raises RaceLost when the client was
+    erased since somebody looked.
     """
-    session.execute(
+    held = session.scalar(
         sa.select(Client.id).where(Client.id == client_id).with_for_update(key_share=True)
-    ).scalar_one()
+    )
+    if held is None:
+        raise RaceLost("the client was erased at this instant")

@@ -7,6 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from backend.app.errors import ClaimLost
 from backend.app.mail.message import address_key
 from backend.app.models import (
     AutoState,
@@ -98,14 +99,18 @@ def lock_active(session: Session, followup_id: int) -> bool:
 
 
 def wait_for_lock(session: Session, followup_id: int) -> AutoState:
-    """Hold a follow-up's row until the commit, after whoever holds it now. Returns its state."""
-    return AutoState(
-        session.execute(
-            sa.select(Followup.auto_state)
-            .where(Followup.id == followup_id)
-            .with_for_update(key_share=True)
-        ).scalar_one()
+    """Hold a follow-up's row until the commit, after whoever holds it now. Returns its state.
+
+    Raises ClaimLost when it is gone: its client was erased.
+    """
+    state = session.scalar(
+        sa.select(Followup.auto_state)
+        .where(Followup.id == followup_id)
+        .with_for_update(key_share=True)
     )
+    if state is None:
+        raise ClaimLost(f"follow-up {followup_id} is gone")
+    return AutoState(state)
 
 
 def load_followup(session: Session, followup_id: int) -> DueFollowup:

@@ -19,6 +19,7 @@ QUARANTINE_PAUSES_SECONDS = (600, 6 * 3600, 24 * 3600)
 
 # The beginning of a reason; the server may still have the mail, which nobody wants here.
 DROPPED = "dropped by hand"
+ERASED = f"{DROPPED}: client erased"
 
 
 def record(
@@ -178,14 +179,18 @@ def keep_body(session: Session, quarantined: Quarantined, raw: bytes, arrived_at
 
 
 def leave_quarantine(
-    session: Session, quarantined: Quarantined, state: LedgerState, message_id: int | None
+    session: Session,
+    quarantined: Quarantined,
+    state: LedgerState,
+    message_id: int | None,
+    reason: str = "after quarantine",
 ) -> None:
     """The mail could be handled after all."""
     session.execute(sa.delete(QuarantinedMail).where(QuarantinedMail.id == quarantined.id))
     session.execute(
         sa.update(LedgerEntry)
         .where(*_at(quarantined.place))
-        .values(state=state.value, message_id=message_id, reason="after quarantine")
+        .values(state=state.value, message_id=message_id, reason=reason)
     )
 
 

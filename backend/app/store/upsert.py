@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,7 +19,20 @@ def insert_unless_there(
 
     Under true simultaneity PostgreSQL waits here for the other transaction's end.
     """
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    statement = insert(model).values(**values).on_conflict_do_nothing()
+    statement = _insert(session, model).values(**values).on_conflict_do_nothing()
     columns = returning or (sa.literal(1),)
     return session.execute(statement.returning(*columns)).scalar_one_or_none()
+
+
+def insert_those_not_there(
+    session: Session, model: type[Base], rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Insert many rows; those that any unique key has stay as they are."""
+    if rows:
+        statement = _insert(session, model).values([dict(row) for row in rows])
+        session.execute(statement.on_conflict_do_nothing())
+
+
+def _insert(session: Session, model: type[Base]) -> Any:
+    name = session.get_bind().dialect.name
+    return (postgresql.insert if name == "postgresql" else sqlite.insert)(model)

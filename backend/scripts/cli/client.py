@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
 from backend.scripts.cli.commands import (
     company_option,
     examples,
+    id_argument,
     json_option,
     limit_option,
     tell_if_cut,
 )
-from backend.scripts.cli.terminal import say, show_json, show_table
+from backend.scripts.cli.terminal import plain, say, show_json, show_table
+
+if TYPE_CHECKING:
+    from backend.app.store.erasure import ClientFound
 
 
 @click.group(epilog=examples("client list --company 1"))
@@ -59,6 +66,82 @@ def add(company_id: int, email: str | None, name: str, language: str | None, as_
         )
     else:
         say(f"client {client_id} added: {name} {f'<{email}>' if email else ''}".rstrip())
+
+
+@command.command(
+    "erase", epilog=examples("client erase 12", "client erase 12 --company 1 --yes --json")
+)
+@id_argument("client_id")
+@company_option()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def erase(client_id: int, company_id: int | None, yes: bool, as_json: bool) -> None:
+    """Erase a client: conversations, mails, files, follow-ups, history. It cannot be undone.
+
+    Says first what goes. Both scripts may run meanwhile. The mailbox itself is never changed: its
+    mails stay at the mail server, and do not come back from there, since their fingerprints
+    (hashes) are kept. Backups and the host application's own tables are yours to see to.
+    """
+    from backend.app import db
+    from backend.app.operate.erasure import erase_client
+    from backend.app.store import erasure
+    from backend.scripts.cli.installation import opened
+
+    with opened() as installation:
+        client = db.read(erasure.find_client, company_id, client_id)
+        found = db.read(erasure.count_belongings, client)
+        say(f"client {client.id} of company {client.company_id}: {_called(client)}", err=True)
+        for name, number in plain(found).items():
+            say(f"  {number} {name}", err=True)
+        if not yes:
+            click.confirm("Erase all of it, for good?", abort=True, err=True)
+        erased = erase_client(installation.settings, client)
+    if as_json:
+        show_json(erased)
+        return
+    say(f"client {client.id} is erased, and {erased.files_removed} files")
+    if erased.files_left:
+        say(f"{erased.files_left} files were in use just now; the next hourly audit removes them")
+
+
+def _called(client: ClientFound) -> str:
+    return f"{client.name} {f'<{client.email}>' if client.email else ''}".strip()
+
+
+@command.command("export", epilog=examples("client export 12 --to /srv/export/claire"))
+@id_argument("client_id")
+@company_option()
+@click.option(
+    "--to",
+    "directory",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A directory that is not there yet.",
+)
+@json_option
+def export(client_id: int, company_id: int | None, directory: Path, as_json: bool) -> None:
+    """Write one client's data: mails as .eml, files, and JSON for everything else.
+
+    READ-ME.txt in it says what is original and what is rebuilt. The directory appears when all of
+    it is there, for your eyes alone (mode 0700).
+    """
+    from backend.app import db
+    from backend.app.operate.export import export_client
+    from backend.app.store import erasure
+    from backend.scripts.cli.installation import opened
+
+    with opened() as installation:
+        client = db.read(erasure.find_client, company_id, client_id)
+        exported = export_client(installation.settings.attachments_dir, client, directory)
+    if as_json:
+        show_json(exported)
+        return
+    say(
+        f"written to {directory}: {exported.mails} mails, {exported.files} files, "
+        f"{exported.followups} follow-ups"
+    )
+    if exported.files_missing:
+        say(f"{exported.files_missing} files are not on this host's disk; READ-ME.txt names them")
 
 
 @command.command("list", epilog=examples("client list --company 1", "client list --json"))

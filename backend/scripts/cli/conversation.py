@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from backend.scripts.cli.commands import (
+    ROW_ID,
     company_option,
     examples,
     id_argument,
@@ -17,7 +18,7 @@ from backend.scripts.cli.commands import (
 from backend.scripts.cli.terminal import clean_block, local_time, say, show_json, show_table
 
 if TYPE_CHECKING:
-    from backend.app.store.admin_records import ConversationRow, MessageRow
+    from backend.app.store.admin_records import ConversationRow, FollowupRow, MessageRow
 
 
 @click.group(epilog=examples("conversation list --company 1", "conversation show 98"))
@@ -29,16 +30,20 @@ def command() -> None:
     "list", epilog=examples("conversation list --company 1", "conversation list --json")
 )
 @company_option()
+@click.option("--client", "client_id", type=ROW_ID, metavar="ID", help="Only this client's.")
 @limit_option()
 @json_option
-def list_(company_id: int | None, limit: int, as_json: bool) -> None:
-    """List conversations, the latest first. Times are this host's."""
+def list_(company_id: int | None, client_id: int | None, limit: int, as_json: bool) -> None:
+    """List conversations, the latest first. Times are this host's.
+
+    `--client ID` shows those of one client alone.
+    """
     from backend.app import db
     from backend.app.store import admin_inbox
     from backend.scripts.cli.installation import opened
 
     with opened():
-        rows = db.read(admin_inbox.list_conversations, company_id, limit)
+        rows = db.read(admin_inbox.list_conversations, company_id, limit, client_id)
     if as_json:
         show_json(rows)
     else:
@@ -75,29 +80,48 @@ def show(
 ) -> None:
     """Show the newest messages of a conversation in order. Times are the company's."""
     from backend.app import db
-    from backend.app.store import admin_inbox, admin_tenants
+    from backend.app.store import admin_followups, admin_inbox, admin_tenants
     from backend.scripts.cli.installation import opened
 
     with opened():
         row = db.read(admin_inbox.load_conversation, company_id, conversation_id)
         company = db.read(admin_tenants.load_company_row, row.company_id)
         messages = db.read(admin_inbox.list_messages, conversation_id, limit)
+        followups = db.read(admin_followups.list_in_conversation, conversation_id)
     if as_json:
-        show_json({"conversation": row, "messages": messages})
+        show_json({"conversation": row, "messages": messages, "followups": followups})
         return
     say(f"conversation {row.id} with {_client(row)}: {row.subject}")
     say(f"  {row.status}, {row.unread_count} unread, in {row.folder or 'no folder'}")
     for message in messages:
         say()
         _say_message(message, company.timezone, full=full)
+    if followups:
+        say()
+    for followup in followups:
+        _say_followup(followup, company.timezone)
     if row.messages > len(messages):
         say(f"older messages not shown: {row.messages - len(messages)}; see --limit", err=True)
+
+
+def _say_followup(row: FollowupRow, zone: str) -> None:
+    from backend.app.operate.explain import meaning_of
+
+    why = f": {meaning_of(row.auto_reason)}" if row.auto_reason else ""
+    say(f"follow-up {row.id}, {row.type}, {row.source_label or 'no label'}: {row.auto_state}{why}")
+    sent = f"{row.steps_sent} steps sent, the last {local_time(row.last_step_at, zone)}"
+    next_look = f"; looked at again {local_time(row.next_action_at, zone)}"
+    active = next_look if row.auto_state == "active" else ""
+    say(f"  {sent if row.steps_sent else 'nothing sent yet'}{active}")
+    say(f"  more: manage.py followup explain {row.id}")
 
 
 def _say_message(message: MessageRow, zone: str, *, full: bool) -> None:
     who = message.from_name or message.from_email or "unknown"
     direction = "by us," if message.kind == "own" else "from"
     say(f"{local_time(message.sent_at, zone)}  {direction} {who} <{message.from_email}>")
+    to = ", ".join(message.recipients)
+    say(f"  to {to}" if to else "  to nobody that it names")
     say(f"  {message.kind} ({message.kind_reason}); placed here by: {message.placement}")
     for note in message.notes:
         say(f"  note: {note}")

@@ -13,7 +13,7 @@ COMMANDS = {
     "company": ("company", "Companies: add, list."),
     "settings": ("settings", "A company's rules: show, set, check."),
     "mailbox": ("mailbox", "Mailboxes: add, list, set, authorize, check."),
-    "client": ("client", "Clients: add, list."),
+    "client": ("client", "Clients: add, list, export, erase."),
     "followup": ("followup", "Follow-ups: add, import, list, explain, release, stop, postpone."),
     "outbox": ("outbox", "Reminders on their way out: list, sent, resend."),
     "conversation": ("conversation", "Conversations: list, show, fetch."),

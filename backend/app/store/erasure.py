@@ -1,0 +1,328 @@
+"""A client's erasure: what goes, in one transaction, and what is kept so that it stays gone.
+
+Lock order, as everywhere: the mailboxes' state rows (each mail of the sync script locks its own),
+the follow-ups, their outbox rows, the client, the conversations, the messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from backend.app.errors import Refused
+from backend.app.mail.message import address_key
+from backend.app.models import (
+    Client,
+    Conversation,
+    ErasedFile,
+    ErasedMail,
+    Followup,
+    FollowupHistory,
+    InboxIntegration,
+    InboxMessage,
+    LedgerEntry,
+    LedgerState,
+    MailboxState,
+    MessageAttachment,
+    OutboxMail,
+    OutboxState,
+    QuarantinedMail,
+    SenderHour,
+    SentCopy,
+)
+from backend.app.store import ledger
+from backend.app.store.clients import lock_client
+from backend.app.store.upsert import insert_those_not_there
+
+BATCH = 500  # keys in one statement
+T = TypeVar("T")
+
+
+def batches(values: Collection[T]) -> Iterator[list[T]]:
+    rest = iter(values)
+    while some := list(islice(rest, BATCH)):
+        yield some
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientFound:
+    """A client, and the keys under which mail of theirs lies here."""
+
+    id: int
+    company_id: int
+    name: str
+    email: str | None
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Belongings:
+    """How much of a client is here; files: attachments, some of which may be the same."""
+
+    conversations: int
+    messages: int
+    files: int
+    quarantined: int
+    followups: int
+    reminders: int
+
+
+def find_client(session: Session, company_id: int | None, client_id: int) -> ClientFound:
+    """Raises Refused when there is no such client, or it is another company's."""
+    query = sa.select(Client).where(Client.id == client_id)
+    if company_id is not None:
+        query = query.where(Client.company_id == company_id)
+    row = session.scalar(query)
+    if row is None:
+        where = "" if company_id is None else f" of company {company_id}"
+        raise Refused(f"there is no client {client_id}{where}; see: manage.py client list")
+    keys = {row.email_key, address_key(row.email) if row.email else None} - {None, ""}
+    return ClientFound(
+        id=row.id,
+        company_id=row.company_id,
+        name=row.name,
+        email=row.email,
+        keys=tuple(sorted(key for key in keys if key)),
+    )
+
+
+def count_belongings(session: Session, client: ClientFound) -> Belongings:
+    messages = list_messages(session, client)
+    return Belongings(
+        conversations=len(_conversations(session, client)),
+        messages=len(messages),
+        files=sum(len(each) for each in _attached(session, messages)),
+        quarantined=len(_quarantined(session, client)),
+        followups=len(_followups(session, client)),
+        reminders=len(_outbox(session, client)),
+    )
+
+
+def list_messages(session: Session, client: ClientFound) -> list[int]:
+    """The messages of the client's conversations, and what the client wrote in others'."""
+    m, c = InboxMessage, Conversation
+    theirs = sa.select(c.id).where(c.company_id == client.company_id, c.client_id == client.id)
+    in_theirs = sa.select(m.id).where(m.conversation_id.in_(theirs))
+    written = sa.select(m.id).where(
+        m.company_id == client.company_id, m.from_key.in_(client.keys), m.is_from_client
+    )
+    return sorted(session.scalars(sa.union(in_theirs, written)))
+
+
+def erase(session: Session, client: ClientFound) -> Belongings:
+    """Everything of the client in the database; the files are only listed. For db.write.
+
+    Raises Refused while a reminder is going out at this moment, or when the client has gone.
+    """
+    _hold_mailboxes(session, client.company_id)
+    followups = _lock_followups(session, client)
+    _require_nothing_under_way(session, followups)
+    find_client(session, client.company_id, client.id)
+    lock_client(session, client.id)
+    found = count_belongings(session, client)
+    _delete_followups(session, client, followups)
+    _delete_messages(session, client, list_messages(session, client))
+    _delete_conversations(session, client)
+    for quarantine_id in _quarantined(session, client):
+        ledger.drop_quarantined(session, quarantine_id, "client erased")
+    h = SenderHour
+    session.execute(
+        sa.delete(h).where(h.company_id == client.company_id, h.sender_key.in_(client.keys))
+    )
+    session.execute(sa.delete(Client).where(Client.id == client.id))
+    return found
+
+
+def is_erased(session: Session, company_id: int, fingerprint: str) -> bool:
+    """Whether this mail belonged to a client who was erased."""
+    e = ErasedMail
+    found = session.scalar(
+        sa.select(e.fingerprint).where(e.company_id == company_id, e.fingerprint == fingerprint)
+    )
+    return found is not None
+
+
+def still_there(session: Session, message_ids: Collection[int]) -> set[int]:
+    """Which of these messages exist. The caller holds its mailbox's lease: none goes meanwhile."""
+    m = InboxMessage
+    found: set[int] = set()
+    for some in batches(message_ids):
+        found.update(session.scalars(sa.select(m.id).where(m.id.in_(some))))
+    return found
+
+
+def want_removed(session: Session, company_id: int, digests: Collection[str]) -> None:
+    rows = [{"company_id": company_id, "sha256": digest} for digest in sorted(set(digests))]
+    for some in batches(rows):
+        insert_those_not_there(session, ErasedFile, some)
+
+
+def list_files(session: Session, company_id: int, limit: int) -> list[str]:
+    """What is to be removed from the disk, the longest-waiting first."""
+    f = ErasedFile
+    return list(
+        session.scalars(
+            sa.select(f.sha256)
+            .where(f.company_id == company_id)
+            .order_by(f.created_at, f.sha256)
+            .limit(limit)
+        )
+    )
+
+
+def is_attached(session: Session, company_id: int, digest: str) -> bool:
+    a = MessageAttachment
+    found = session.scalar(
+        sa.select(a.id).where(a.company_id == company_id, a.sha256 == digest).limit(1)
+    )
+    return found is not None
+
+
+def forget_file(session: Session, company_id: int, digest: str) -> None:
+    f = ErasedFile
+    session.execute(sa.delete(f).where(f.company_id == company_id, f.sha256 == digest))
+
+
+def _hold_mailboxes(session: Session, company_id: int) -> None:
+    """No mail of the company is taken in until the commit: each locks its mailbox's state first."""
+    s = MailboxState
+    session.execute(
+        sa.select(s.integration_id)
+        .where(s.company_id == company_id)
+        .order_by(s.integration_id)
+        .with_for_update(key_share=True)
+    ).all()
+
+
+def _lock_followups(session: Session, client: ClientFound) -> list[int]:
+    f = Followup
+    return list(
+        session.scalars(
+            sa.select(f.id)
+            .where(f.company_id == client.company_id, f.client_id == client.id)
+            .order_by(f.id)
+            .with_for_update()
+        )
+    )
+
+
+def _require_nothing_under_way(session: Session, followups: Sequence[int]) -> None:
+    """What is claimed loses its claim with its row; a body that may be on its way is awaited."""
+    o = OutboxMail
+    for some in batches(followups):
+        under_way = session.scalar(
+            sa.select(o.id)
+            .where(o.followup_id.in_(some), o.state == OutboxState.SENDING.value)
+            .limit(1)
+        )
+        if under_way is not None:
+            raise Refused(
+                f"a reminder to this client is going out (outbox {under_way}): nothing was erased; "
+                "try again when it is settled, which takes a few minutes (a killed run's: two runs)"
+            )
+
+
+def _delete_followups(session: Session, client: ClientFound, followups: Sequence[int]) -> None:
+    o = OutboxMail
+    mails = session.execute(
+        sa.select(o.id, o.fingerprint).where(
+            o.company_id == client.company_id, o.client_id == client.id
+        )
+    ).all()
+    _keep_away(session, client.company_id, [row.fingerprint for row in mails])
+    for some in batches([row.id for row in mails]):
+        session.execute(sa.delete(SentCopy).where(SentCopy.outbox_id.in_(some)))
+        session.execute(sa.delete(o).where(o.id.in_(some)))
+    for some in batches(followups):
+        h = FollowupHistory
+        session.execute(sa.delete(h).where(h.followup_id.in_(some)))
+        session.execute(sa.delete(Followup).where(Followup.id.in_(some)))
+
+
+def _delete_messages(session: Session, client: ClientFound, messages: Sequence[int]) -> None:
+    m, e, a, c = InboxMessage, LedgerEntry, MessageAttachment, Conversation
+    for digests in _attached(session, messages):
+        want_removed(session, client.company_id, digests)
+    for some in batches(messages):
+        of_these = m.id.in_(some)
+        fingerprints = session.scalars(sa.select(m.fingerprint).where(of_these)).all()
+        _keep_away(session, client.company_id, fingerprints)
+        session.execute(sa.delete(a).where(a.message_id.in_(some)))
+        session.execute(
+            sa.update(e)
+            .where(e.message_id.in_(some))
+            .values(state=LedgerState.IGNORED.value, message_id=None, reason=ledger.ERASED)
+        )
+        unread = session.execute(
+            sa.select(m.conversation_id, sa.func.count())
+            .where(of_these, m.read.is_(False))
+            .group_by(m.conversation_id)
+            .order_by(m.conversation_id)
+        ).all()
+        for conversation_id, number in unread:
+            left = sa.case((c.unread_count > number, c.unread_count - number), else_=0)
+            session.execute(sa.update(c).where(c.id == conversation_id).values(unread_count=left))
+        session.execute(sa.delete(m).where(of_these))
+
+
+def _delete_conversations(session: Session, client: ClientFound) -> None:
+    """What else names them (another client's follow-up, by hand) loses its conversation."""
+    for some in batches(_conversations(session, client)):
+        for model in (Followup, OutboxMail, FollowupHistory):
+            session.execute(
+                sa.update(model)
+                .where(
+                    model.company_id == client.company_id,
+                    model.conversation_id.in_(some),
+                )
+                .values(conversation_id=None)
+            )
+        session.execute(sa.delete(Conversation).where(Conversation.id.in_(some)))
+
+
+def _keep_away(session: Session, company_id: int, fingerprints: Sequence[str]) -> None:
+    rows = [{"company_id": company_id, "fingerprint": each} for each in sorted(set(fingerprints))]
+    for some in batches(rows):
+        insert_those_not_there(session, ErasedMail, some)
+
+
+def _attached(session: Session, messages: Sequence[int]) -> Iterator[list[str]]:
+    a = MessageAttachment
+    for some in batches(messages):
+        yield list(session.scalars(sa.select(a.sha256).where(a.message_id.in_(some))))
+
+
+def _conversations(session: Session, client: ClientFound) -> list[int]:
+    return _ids(session, Conversation, client)
+
+
+def _followups(session: Session, client: ClientFound) -> list[int]:
+    return _ids(session, Followup, client)
+
+
+def _outbox(session: Session, client: ClientFound) -> list[int]:
+    return _ids(session, OutboxMail, client)
+
+
+def _ids(session: Session, model: Any, client: ClientFound) -> list[int]:
+    query = sa.select(model.id).where(
+        model.company_id == client.company_id, model.client_id == client.id
+    )
+    return list(session.scalars(query.order_by(model.id)))
+
+
+def _quarantined(session: Session, client: ClientFound) -> list[int]:
+    q, i = QuarantinedMail, InboxIntegration
+    return list(
+        session.scalars(
+            sa.select(q.id)
+            .join(i, i.id == q.integration_id)
+            .where(i.company_id == client.company_id, q.sender_key.in_(client.keys))
+            .order_by(q.id)
+        )
+    )
