@@ -1,7 +1,7 @@
 """docs/reference.md, made from the code, so that it cannot say anything else.
 
-    python -m tests.reference           write it
-    python -m tests.reference --check   exit status 1 when it is not what the code says
+python -m tests.reference           write it
+python -m tests.reference --check   exit status 1 when it is not what the code says
 """
 
 from __future__ import annotations
@@ -101,7 +101,9 @@ def settings() -> str:
 
 def reasons() -> str:
     rows = [(f"`{each.value}`", each.meaning) for each in ReasonCode]
-    words = "Why a reminder goes, waits, is held or stops; `manage.py followup explain ID` says it.\n"
+    words = (
+        "Why a reminder goes, waits, is held or stops; `manage.py followup explain ID` says it.\n"
+    )
     return f"## Reason codes\n\n{words}\n{_table(('code', 'meaning'), rows)}"
 
 
