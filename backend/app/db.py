@@ -262,9 +262,10 @@ class database_now(FunctionElement[datetime]):  # noqa: N801 (reads as an SQL fu
 
     inherit_cache = True
 
-    def __init__(self, seconds: float = 0) -> None:
+    def __init__(self, seconds: float | sa.BindParameter[float] = 0) -> None:
         self.type = UtcDateTime()
-        super().__init__(sa.literal(seconds, sa.Float()))
+        given = isinstance(seconds, sa.BindParameter)
+        super().__init__(seconds if given else sa.literal(seconds, sa.Float()))
 
 
 @compiles(database_now, "postgresql")

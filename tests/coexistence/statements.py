@@ -36,7 +36,8 @@ def touches(statement: str) -> set[Touch]:
             target = found[1]
             read_too = re.search(rf"\b(?:FROM|JOIN) {target}\b", text[found.end() :])
             reads = named if read_too else named - {target}
-            return {(target, operation), *((table, "read") for table in reads)}
+            found_too = {(target, "update")} if "DO UPDATE" in text else set()  # ON CONFLICT
+            return {(target, operation), *found_too, *((table, "read") for table in reads)}
     if not named and ABOUT_A_TABLE.search(text):
         raise AssertionError(f"a statement about an unknown table: {text[:200]}")
     return {(table, "read") for table in named}

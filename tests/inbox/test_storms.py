@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from backend.app import db
 from backend.app.models import Conversation, InboxMessage, SenderHour
 from backend.app.store import senders
 from backend.app.store.senders import STORM_MAILS
@@ -46,18 +47,12 @@ def test_storm_is_shown_by_status(embedded_desk: Desk) -> None:
     assert storm["mails"] == STORM_MAILS + 1
 
 
-def test_an_hour_that_another_worker_drops_meanwhile_is_counted_anew(
-    embedded_desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    desk, insert, calls = embedded_desk, senders.insert_unless_there, []
-
-    def there_and_gone(*given: Any) -> Any:
-        calls.append(given)
-        return None if len(calls) == 1 else insert(*given)
-
-    monkeypatch.setattr(senders, "insert_unless_there", there_and_gone)
-    desk.receive(desk.mail("Bonjour"))
-    assert desk.sync() == {"mailboxes": 1, "stored": 1}
+def test_an_hour_that_another_worker_has_dropped_is_counted_anew(embedded_desk: Desk) -> None:
+    desk, at = embedded_desk, ago(minutes=1)
+    count = (senders.count_mail, desk.company, "x@y.test", at)
+    assert [db.write(*count), db.write(*count)] == [1, 2]
+    desk.installation.change(lambda session: session.execute(sa.delete(SenderHour)))
+    assert db.write(*count) == 1
 
 
 def test_old_hours_are_forgotten(embedded_desk: Desk) -> None:

@@ -276,6 +276,8 @@ def _connect(endpoint: Endpoint) -> IMAPClient:
     # The library sends a command and its CRLF apart: the second part would wait for the server's
     # delayed ACK of the first one, 40 ms a command (RFC 896, RFC 1122, 4.2.3.2).
     client.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # imaplib would write each answer out for a log that nobody keeps: a large mail, several times.
+    client._imap.debug = 0
     client.normalise_times = False  # it would turn aware times into naive local ones
     client.folder_encode = False  # one name outside modified UTF-7 would spoil the whole list
     if endpoint.security == "starttls":

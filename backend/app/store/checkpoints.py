@@ -15,8 +15,20 @@ from sqlalchemy.orm import Session
 from backend.app.models import FolderCheckpoint
 from backend.app.store.mailboxes import hold_lease
 from backend.app.store.records import Checkpoint, Lease
+from backend.app.store.tables import table_of
 from backend.app.store.upsert import insert_unless_there
 
+_CHECKPOINTS = table_of(FolderCheckpoint)
+_ADVANCE = (
+    sa.update(_CHECKPOINTS)
+    .where(
+        _CHECKPOINTS.c.id == sa.bindparam("checkpoint"),
+        _CHECKPOINTS.c.uidvalidity == sa.bindparam("numbering"),
+        _CHECKPOINTS.c.last_uid < sa.bindparam("read"),
+    )
+    .values(last_uid=sa.bindparam("read"))
+    .returning(_CHECKPOINTS.c.id)
+)
 COLUMNS = tuple(getattr(FolderCheckpoint, name) for name in Checkpoint.__dataclass_fields__)
 
 
@@ -93,13 +105,8 @@ def record_audit(
 
 def advance_checkpoint(session: Session, checkpoint: Checkpoint, uid: int) -> bool:
     """Move the upper end up to uid; False when it was there already."""
-    moved = session.execute(
-        sa.update(FolderCheckpoint)
-        .where(*_same(checkpoint), FolderCheckpoint.last_uid < uid)
-        .values(last_uid=uid)
-        .returning(FolderCheckpoint.id)
-    ).one_or_none()
-    return moved is not None
+    given = {"checkpoint": checkpoint.id, "numbering": checkpoint.uidvalidity, "read": uid}
+    return session.execute(_ADVANCE, given).one_or_none() is not None
 
 
 def advance_past(

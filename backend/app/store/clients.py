@@ -9,13 +9,23 @@ from backend.app.errors import RaceLost
 from backend.app.mail.addresses import spoken_name
 from backend.app.mail.message import Address
 from backend.app.models import Client
+from backend.app.store.tables import table_of
 from backend.app.store.upsert import insert_unless_there
+
+_CLIENTS = table_of(Client)
+_FIND = sa.select(_CLIENTS.c.id).where(
+    _CLIENTS.c.company_id == sa.bindparam("company_id"),
+    _CLIENTS.c.email_key == sa.bindparam("email_key"),
+)
+_LOCK = (
+    sa.select(_CLIENTS.c.id)
+    .where(_CLIENTS.c.id == sa.bindparam("client_id"))
+    .with_for_update(key_share=True)
+)
 
 
 def find_client(session: Session, company_id: int, email_key: str) -> int | None:
-    return session.scalar(
-        sa.select(Client.id).where(Client.company_id == company_id, Client.email_key == email_key)
-    )
+    return session.scalar(_FIND, {"company_id": company_id, "email_key": email_key})
 
 
 def find_or_create_client(session: Session, company_id: int, address: Address) -> int:
@@ -37,11 +47,8 @@ def find_or_create_client(session: Session, company_id: int, address: Address) -
     if created is not None:
         return created
     # Somebody came between the look and the insert, and has committed since: it is there now.
-    return session.execute(
-        sa.select(Client.id).where(
-            Client.company_id == company_id, Client.email_key == address.key[:320]
-        )
-    ).scalar_one()
+    given = {"company_id": company_id, "email_key": address.key[:320]}
+    return int(session.execute(_FIND, given).scalar_one())
 
 
 def lock_client(session: Session, client_id: int) -> None:
@@ -52,8 +59,5 @@ def lock_client(session: Session, client_id: int) -> None:
     writing transaction excludes every other writer already. Raises RaceLost when the client was
     erased since somebody looked.
     """
-    held = session.scalar(
-        sa.select(Client.id).where(Client.id == client_id).with_for_update(key_share=True)
-    )
-    if held is None:
+    if session.scalar(_LOCK, {"client_id": client_id}) is None:
         raise RaceLost("the client was erased at this instant")

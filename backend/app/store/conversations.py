@@ -8,9 +8,48 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from backend.app.models import Conversation, ConversationStatus, InboxFolder, InboxMessage
+from backend.app.store.tables import table_of
 from backend.app.store.upsert import insert_unless_there
 
 EMAIL = "email"
+
+_C = table_of(Conversation).c
+_FIND_THREAD = sa.select(_C.id).where(
+    _C.company_id == sa.bindparam("company_id"),
+    _C.source == EMAIL,
+    _C.thread_key == sa.bindparam("thread_key"),
+)
+_NEWEST = sa.or_(_C.last_message_at.is_(None), _C.last_message_at <= sa.bindparam("at"))
+_APPEND = (
+    sa.update(table_of(Conversation))
+    .where(_C.id == sa.bindparam("conversation"))
+    .values(
+        # A reminder opens its conversation in no drawer; the answer puts it into one.
+        folder_id=sa.func.coalesce(_C.folder_id, sa.bindparam("drawer")),
+        unread_count=_C.unread_count + sa.bindparam("unread"),
+        last_message_at=sa.case((_NEWEST, sa.bindparam("at")), else_=_C.last_message_at),
+    )
+    .returning(_C.id)
+)
+_M = table_of(InboxMessage).c
+_SAID_THEN = sa.exists().where(
+    _M.conversation_id == _C.id,
+    _M.sent_at.between(sa.bindparam("since"), sa.bindparam("until")),
+)
+_FIND_BY_SUBJECT = (
+    sa.select(_C.id)
+    .where(
+        _C.company_id == sa.bindparam("company_id"),
+        _C.client_id == sa.bindparam("client_id"),
+        _C.source == EMAIL,
+        _C.subject_key == sa.bindparam("subject_key"),
+        _C.last_message_at >= sa.bindparam("since"),
+        _SAID_THEN,
+    )
+    .order_by(_C.last_message_at.desc())
+    .limit(1)
+)
+_APPEND_TURN = _APPEND.values(status=sa.case((_NEWEST, sa.bindparam("turn")), else_=_C.status))
 
 
 def mail_thread(fingerprint: str) -> str:
@@ -51,7 +90,7 @@ def find_or_open(
 
     The caller holds the client's row (see lock_client) when there is a client.
     """
-    insert_unless_there(
+    opened: int | None = insert_unless_there(
         session,
         Conversation,
         {
@@ -63,14 +102,12 @@ def find_or_open(
             "subject_key": subject_key[:200],
             "folder_id": folder_id,
         },
+        Conversation.id,
     )
-    return session.execute(
-        sa.select(Conversation.id).where(
-            Conversation.company_id == company_id,
-            Conversation.source == EMAIL,
-            Conversation.thread_key == thread_key,
-        )
-    ).scalar_one()
+    if opened is not None:
+        return opened
+    given = {"company_id": company_id, "thread_key": thread_key}
+    return int(session.execute(_FIND_THREAD, given).scalar_one())
 
 
 def find_latest_of_client(session: Session, company_id: int, client_id: int) -> int | None:
@@ -125,27 +162,14 @@ def find_by_subject(
     until: datetime,
 ) -> int | None:
     """The client's newest conversation with this subject in which something was said then."""
-    said_then = (
-        sa.select(InboxMessage.id)
-        .where(
-            InboxMessage.conversation_id == Conversation.id,
-            InboxMessage.sent_at.between(since, until),
-        )
-        .exists()
-    )
-    return session.scalar(
-        sa.select(Conversation.id)
-        .where(
-            Conversation.company_id == company_id,
-            Conversation.client_id == client_id,
-            Conversation.source == EMAIL,
-            Conversation.subject_key == subject_key,
-            Conversation.last_message_at >= since,
-            said_then,
-        )
-        .order_by(Conversation.last_message_at.desc())
-        .limit(1)
-    )
+    given = {
+        "company_id": company_id,
+        "client_id": client_id,
+        "subject_key": subject_key,
+        "since": since,
+        "until": until,
+    }
+    return session.scalar(_FIND_BY_SUBJECT, given)
 
 
 def append(
@@ -168,21 +192,12 @@ def append(
     a vacation notice). An older message that arrives late changes nobody's turn.
     history: from long before the mailbox was connected: done, whoever wrote last.
     """
-    c = Conversation
-    newest = sa.or_(c.last_message_at.is_(None), c.last_message_at <= at)
-    values: dict[str, object] = {
-        # A reminder opens its conversation in no drawer; the answer puts it into one.
-        "folder_id": sa.func.coalesce(c.folder_id, folder_id),
-        "unread_count": c.unread_count + int(unread),
-        "last_message_at": sa.case((newest, at), else_=c.last_message_at),
-    }
+    given = {"conversation": conversation_id, "drawer": folder_id, "unread": int(unread), "at": at}
     turn = _turn(awaits_us, history)
-    if turn is not None:
-        values["status"] = sa.case((newest, turn.value), else_=c.status)
-    touched = session.execute(
-        sa.update(c).where(c.id == conversation_id).values(**values).returning(c.id)
-    )
-    return touched.one_or_none() is not None
+    if turn is None:
+        return session.execute(_APPEND, given).one_or_none() is not None
+    appended = session.execute(_APPEND_TURN, {**given, "turn": turn.value})
+    return appended.one_or_none() is not None
 
 
 def _turn(awaits_us: bool | None, history: bool) -> ConversationStatus | None:

@@ -11,7 +11,21 @@ from sqlalchemy.orm import Session
 from backend.app.db import database_now
 from backend.app.models import LedgerEntry, LedgerState, QuarantinedMail
 from backend.app.store.records import Place, Quarantined
+from backend.app.store.tables import table_of
 from backend.app.store.upsert import insert_unless_there
+
+_E = table_of(LedgerEntry).c
+_HOLDS = (
+    sa.select(_E.uid)
+    .where(
+        _E.message_id == sa.bindparam("message_id"),
+        _E.integration_id == sa.bindparam("integration_id"),
+        _E.folder == sa.bindparam("folder"),
+        _E.uidvalidity == sa.bindparam("uidvalidity"),
+        _E.uid != sa.bindparam("uid"),
+    )
+    .limit(1)
+)
 
 # A mail that could not be handled is tried again after these pauses, then waits for a person.
 QUARANTINE_PAUSES_SECONDS = (600, 6 * 3600, 24 * 3600)
@@ -76,19 +90,7 @@ def known_uids(session: Session, folder: Place, first: int, last: int) -> set[in
 
 def holds(session: Session, place: Place, message_id: int) -> bool:
     """Whether a mail of the same folder, at another UID, is that message."""
-    e = LedgerEntry
-    found = session.scalar(
-        sa.select(e.uid)
-        .where(
-            e.message_id == message_id,
-            e.integration_id == place.integration_id,
-            e.folder == place.folder,
-            e.uidvalidity == place.uidvalidity,
-            e.uid != place.uid,
-        )
-        .limit(1)
-    )
-    return found is not None
+    return session.scalar(_HOLDS, {**place.values(), "message_id": message_id}) is not None
 
 
 def held_messages(session: Session, folder: Place, message_ids: Collection[int]) -> set[int]:

@@ -18,8 +18,20 @@ from backend.app.errors import LeaseLost
 from backend.app.mail.message import address_key
 from backend.app.models import FolderCheckpoint, InboxIntegration, InboxMessage, MailboxState
 from backend.app.store.records import Lease, MailboxAccount
+from backend.app.store.tables import table_of
 from backend.app.store.upsert import insert_unless_there
 
+_STATES = table_of(MailboxState)
+_HOLD_LEASE = (
+    sa.update(_STATES)
+    .where(
+        _STATES.c.integration_id == sa.bindparam("mailbox"),
+        _STATES.c.lease_token == sa.bindparam("token"),
+        _STATES.c.lease_until.is_not(None),
+    )
+    .values(lease_until=database_now(sa.bindparam("seconds", type_=sa.Float())))
+    .returning(_STATES.c.integration_id)
+)
 ACCOUNT_COLUMNS = tuple(
     getattr(InboxIntegration, name) for name in MailboxAccount.__dataclass_fields__
 )
@@ -145,17 +157,8 @@ def _busy_hosts(per_host: int) -> sa.Select[str]:
 
 def hold_lease(session: Session, lease: Lease) -> None:
     """Renew the lease, and lock it until the commit. Raises LeaseLost."""
-    held = session.execute(
-        sa.update(MailboxState)
-        .where(
-            MailboxState.integration_id == lease.integration_id,
-            MailboxState.lease_token == lease.token,
-            MailboxState.lease_until.is_not(None),
-        )
-        .values(lease_until=database_now(lease.seconds))
-        .returning(MailboxState.integration_id)
-    ).one_or_none()
-    if held is None:
+    given = {"mailbox": lease.integration_id, "token": lease.token, "seconds": lease.seconds}
+    if session.execute(_HOLD_LEASE, given).one_or_none() is None:
         raise LeaseLost(f"mailbox {lease.integration_id} was taken over by another worker")
 
 

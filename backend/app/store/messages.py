@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import date, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -19,15 +20,59 @@ from backend.app.models import (
     OutboxMail,
 )
 from backend.app.store.records import Known, Reminder, StoredFile
+from backend.app.store.tables import table_of
 from backend.app.store.upsert import insert_unless_there
+
+_M = table_of(InboxMessage).c
+_C = table_of(Conversation).c
+_CLIENT = table_of(Client).c
+_O = table_of(OutboxMail).c
+_OF_COMPANY = _M.company_id == sa.bindparam("company_id")
+_OF_FINGERPRINT = (_OF_COMPANY, _M.fingerprint == sa.bindparam("fingerprint"))
+_FIND = sa.select(_M.id).where(*_OF_FINGERPRINT)
+_FIND_CONVERSATION = sa.select(_M.conversation_id).where(*_OF_FINGERPRINT)
+_KNOWN = (
+    sa.select(
+        _M.external_id,
+        _M.conversation_id,
+        _M.from_key,
+        _M.recipients,
+        _M.is_from_client,
+        _M.subject,
+        _CLIENT.email_key,
+    )
+    .join_from(table_of(InboxMessage), table_of(Conversation), _C.id == _M.conversation_id)
+    .outerjoin(table_of(Client), _CLIENT.id == _C.client_id)
+    .where(_OF_COMPANY)
+    .order_by(_M.id)
+    .limit(200)
+)
+_FIND_KNOWN = _KNOWN.where(_M.external_id.in_(sa.bindparam("external_ids", expanding=True)))
+_FIND_ANSWERS = _KNOWN.where(_M.in_reply_to == sa.bindparam("external_id"))
+_FIND_REMINDERS = (
+    sa.select(
+        _O.id,
+        _O.message_id,
+        _O.client_id,
+        _CLIENT.email_key,
+        _O.recipient,
+        sa.func.coalesce(_M.conversation_id, _O.conversation_id).label("conversation_id"),
+    )
+    .join_from(table_of(OutboxMail), table_of(Client), _CLIENT.id == _O.client_id)
+    .outerjoin(
+        table_of(InboxMessage),
+        sa.and_(_M.company_id == _O.company_id, _M.fingerprint == _O.fingerprint),
+    )
+    .where(
+        _O.company_id == sa.bindparam("company_id"),
+        _O.message_id.in_(sa.bindparam("message_ids", expanding=True)),
+    )
+)
+_ATTACH = sa.insert(table_of(MessageAttachment))
 
 
 def find_message(session: Session, company_id: int, fingerprint: str) -> int | None:
-    return session.scalar(
-        sa.select(InboxMessage.id).where(
-            InboxMessage.company_id == company_id, InboxMessage.fingerprint == fingerprint
-        )
-    )
+    return session.scalar(_FIND, {"company_id": company_id, "fingerprint": fingerprint})
 
 
 def says_the_same(session: Session, message_id: int, text: str, digests: frozenset[str]) -> bool:
@@ -55,31 +100,17 @@ def find_known(session: Session, company_id: int, external_ids: Sequence[str]) -
     """The company's messages with these Message-IDs; never another company's."""
     if not external_ids:
         return []
-    return _known(session, company_id, InboxMessage.external_id.in_(external_ids))
+    given = {"company_id": company_id, "external_ids": list(external_ids)}
+    return _known(session.execute(_FIND_KNOWN, given))
 
 
 def find_answers_to(session: Session, company_id: int, external_id: str) -> list[Known]:
     """The company's messages that came as a reply to this one before it was here itself."""
-    return _known(session, company_id, InboxMessage.in_reply_to == external_id)
+    given = {"company_id": company_id, "external_id": external_id}
+    return _known(session.execute(_FIND_ANSWERS, given))
 
 
-def _known(session: Session, company_id: int, which: sa.ColumnElement[bool]) -> list[Known]:
-    rows = session.execute(
-        sa.select(
-            InboxMessage.external_id,
-            InboxMessage.conversation_id,
-            InboxMessage.from_key,
-            InboxMessage.recipients,
-            InboxMessage.is_from_client,
-            InboxMessage.subject,
-            Client.email_key,
-        )
-        .join(Conversation, Conversation.id == InboxMessage.conversation_id)
-        .outerjoin(Client, Client.id == Conversation.client_id)
-        .where(InboxMessage.company_id == company_id, which)
-        .order_by(InboxMessage.id)
-        .limit(200)
-    ).all()
+def _known(rows: sa.Result[Any]) -> list[Known]:
     return [
         Known(
             row.external_id,
@@ -102,21 +133,8 @@ def find_reminders(
     """
     if not message_ids:
         return {}
-    o, m = OutboxMail, InboxMessage
-    filed = sa.and_(m.company_id == o.company_id, m.fingerprint == o.fingerprint)
-    rows = session.execute(
-        sa.select(
-            o.id,
-            o.message_id,
-            o.client_id,
-            Client.email_key,
-            o.recipient,
-            sa.func.coalesce(m.conversation_id, o.conversation_id).label("conversation_id"),
-        )
-        .join(Client, Client.id == o.client_id)
-        .outerjoin(m, filed)
-        .where(o.company_id == company_id, o.message_id.in_(message_ids))
-    ).all()
+    given = {"company_id": company_id, "message_ids": list(message_ids)}
+    rows = session.execute(_FIND_REMINDERS, given).all()
     return {
         row.message_id: Reminder(
             row.id, row.client_id, row.email_key, address_key(row.recipient), row.conversation_id
@@ -183,7 +201,7 @@ def insert_attachments(
     if not files:
         return
     session.execute(
-        sa.insert(MessageAttachment),
+        _ATTACH,
         [
             {
                 "company_id": company_id,
@@ -218,11 +236,8 @@ def is_proof(session: Session, company_id: int, message_id: str) -> bool:
 
 def find_conversation_of(session: Session, company_id: int, fingerprint: str) -> int | None:
     """The conversation in which a mail is a message already."""
-    return session.scalar(
-        sa.select(InboxMessage.conversation_id).where(
-            InboxMessage.company_id == company_id, InboxMessage.fingerprint == fingerprint
-        )
-    )
+    given = {"company_id": company_id, "fingerprint": fingerprint}
+    return session.scalar(_FIND_CONVERSATION, given)
 
 
 def load_thread(session: Session, conversation_id: int, client_key: str) -> list[str]:

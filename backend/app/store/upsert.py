@@ -1,15 +1,32 @@
-"""INSERT ... ON CONFLICT DO NOTHING: the same statement in both dialects, each from its own."""
+"""INSERT ... ON CONFLICT: the same statement in both dialects, each from its own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from backend.app.models import Base
+from backend.app.store.tables import table_of
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
+
+_DONE = sa.literal(1)
+
+
+def insert_into(dialect: str, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that knows ON CONFLICT. The other database's package is never imported."""
+    if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(table)
 
 
 def insert_unless_there(
@@ -19,9 +36,20 @@ def insert_unless_there(
 
     Under true simultaneity PostgreSQL waits here for the other transaction's end.
     """
-    statement = _insert(session, model).values(**values).on_conflict_do_nothing()
-    columns = returning or (sa.literal(1),)
-    return session.execute(statement.returning(*columns)).scalar_one_or_none()
+    names = tuple(column.key for column in returning)
+    statement = _unless_there(session.get_bind().dialect.name, table_of(model), names)
+    computed = {k: v for k, v in values.items() if isinstance(v, sa.ClauseElement)}
+    if computed:
+        statement = statement.values(**computed)
+    plain = {name: value for name, value in values.items() if name not in computed}
+    return session.execute(statement, plain).scalar_one_or_none()
+
+
+@lru_cache(maxsize=64)
+def _unless_there(dialect: str, table: sa.Table, returning: tuple[str, ...]) -> Any:
+    """Built once for each table and what is asked for: it runs several times for each mail."""
+    columns: list[Any] = [table.c[name] for name in returning] or [_DONE]
+    return insert_into(dialect, table).on_conflict_do_nothing().returning(*columns)
 
 
 def insert_those_not_there(
@@ -29,10 +57,5 @@ def insert_those_not_there(
 ) -> None:
     """Insert many rows; those that any unique key has stay as they are."""
     if rows:
-        statement = _insert(session, model).values([dict(row) for row in rows])
-        session.execute(statement.on_conflict_do_nothing())
-
-
-def _insert(session: Session, model: type[Base]) -> Any:
-    name = session.get_bind().dialect.name
-    return (postgresql.insert if name == "postgresql" else sqlite.insert)(model)
+        insert = insert_into(session.get_bind().dialect.name, table_of(model))
+        session.execute(insert.values([dict(row) for row in rows]).on_conflict_do_nothing())
