@@ -1,14 +1,21 @@
-"""Reads mails by their UIDs: sizes, what is known already, bodies in batches, one commit a mail."""
+"""Reads mails by their UIDs: sizes, what is known already, bodies in batches, one commit a mail.
+
+The next batch is fetched, by a thread, while the one before it is stored.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import zip_longest
+from typing import NoReturn
 
 from backend.app import db
-from backend.app.errors import NetworkFault, ServerFault
+from backend.app.errors import NetworkFault, RelanceError, ServerFault
 from backend.app.inbox.ingest import held_arrival
 from backend.app.inbox.large import fetch_text
 from backend.app.inbox.plan import is_restless, plan_batches
@@ -33,6 +40,24 @@ PATIENCE = 3  # visits that failed in a row
 TROUBLE = ("server", "network")
 CHUNK_MAILS = 200  # how many sizes are asked for at once
 BATCH_MAILS = 50
+
+
+Give = Callable[[], list[FetchedMail]]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """UIDs that are fetched at once, ascending; size: of all of them, in octets."""
+
+    uids: tuple[int, ...]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A mail that came without a body. headers: what the server gives of them; None: it is gone."""
+
+    headers: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +92,46 @@ class FolderReader:
         most = 1 if self._in_trouble else min(BATCH_MAILS, settings.sync_slice_messages)
         # One that is larger than either comes by itself.
         most_bytes = min(settings.sync_batch_bytes, settings.sync_large_bytes)
-        for batch in plan_batches(sizes, most_bytes, most):
-            if not self.visit.may_go_on():
-                return False
-            size = sum(sizes[uid] for uid in batch)
-            large = size > settings.sync_large_bytes and len(batch) == 1
-            self.visit.spend(0 if large else size)
-            if not self._read_batch(batch, size if large else None):
-                return False
+        batches = [
+            Batch(uids, sum(sizes[uid] for uid in uids))
+            for uids in plan_batches(sizes, most_bytes, most)
+        ]
+        with ThreadPoolExecutor(1, thread_name_prefix="fetch") as thread:
+            give = self._begin(batches[0], None) if batches else None
+            for batch, following in zip_longest(batches, batches[1:]):
+                if give is None:
+                    return False
+                mails = self._with_missing(batch, self._fetched(batch, give))
+                # From here to the end of _store nobody but the thread speaks to the server.
+                give = self._begin(following, thread) if following else None
+                if not self._store(mails):
+                    return False
         return True
+
+    def _begin(self, batch: Batch, thread: Executor | None) -> Give | None:
+        """What gives the mails of a batch; None when the budget ended before.
+
+        thread: fetches them while the batch before is stored, unless they are large.
+        """
+        visit, large = self.visit, self._is_large(batch)
+        if not visit.may_go_on():
+            return None
+        try:
+            visit.spend(0 if large else batch.size, len(batch.uids))
+        except RelanceError as refusal:  # when it is this batch's turn: the one before comes first
+            return partial(_raise, refusal)
+        if thread is not None and batch.size <= visit.run.settings.sync_batch_bytes:
+            return thread.submit(self.connection.mails, batch.uids).result
+        if large:
+            return partial(self._fetch_text, batch)
+        return partial(self.connection.mails, batch.uids)
+
+    def _is_large(self, batch: Batch) -> bool:
+        return len(batch.uids) == 1 and batch.size > self.visit.run.settings.sync_large_bytes
+
+    def _fetch_text(self, batch: Batch) -> list[FetchedMail]:
+        text = fetch_text(self.connection, batch.uids[0], batch.size)
+        return [text] if text else []
 
     def _place(self, uid: int) -> Place:
         return Place(
@@ -115,15 +171,25 @@ class FolderReader:
             self.visit.report.add("duplicate", len(duplicates))
         return {uid: sizes[uid] for uid in unread if uid not in duplicates}
 
-    def _read_batch(self, batch: Sequence[int], large: int | None) -> bool:
-        """False when the budget ended before the last mail. large: the size of one that is."""
-        mails = {mail.uid: mail for mail in self._fetch(batch, large)}
-        for uid in batch:
+    def _with_missing(
+        self, batch: Batch, given: list[FetchedMail]
+    ) -> dict[int, FetchedMail | Unread]:
+        """In the order of the batch; what came without a body is asked for again."""
+        mails = {mail.uid: mail for mail in given}
+        return {uid: mails.get(uid) or self._ask_again(uid) for uid in batch.uids}
+
+    def _store(self, mails: Mapping[int, FetchedMail | Unread]) -> bool:
+        """False when the budget ended before the last mail."""
+        for uid, mail in mails.items():
             if self.visit.budget.over:
                 return False
-            mail = mails.get(uid) or self._ask_again(uid)
-            if mail is not None:
+            if isinstance(mail, FetchedMail):
                 self._read_mail(mail)
+            elif mail.headers is None:
+                db.write(record_gone, self.visit.lease, self._moving, self._place(uid))
+                self.visit.report.add("ignored")
+            else:
+                self._set_aside(uid, NO_BODY, mail.headers)
         return True
 
     @property
@@ -132,22 +198,20 @@ class FolderReader:
         lease = self.visit.lease
         return lease.failures >= PATIENCE and lease.error_kind in TROUBLE
 
-    def _fetch(self, batch: Sequence[int], large: int | None) -> list[FetchedMail]:
+    def _fetched(self, batch: Batch, give: Give) -> list[FetchedMail]:
         """The mails of a batch that the server gives, one by one if it chokes on them together.
 
         One on which each visit breaks off is set aside in the end, since it must not keep back
         those behind it (I1): a visit in trouble reads one mail at a time, and finds out which.
         """
         try:
-            if large is None:
-                return self.connection.mails(batch)
-            text = fetch_text(self.connection, batch[0], large)
-            return [text] if text else []
+            return give()
         except (ServerFault, NetworkFault) as fault:
             if self._in_trouble:
-                self._set_aside(batch[0], describe(fault))
+                uid = batch.uids[0]
+                self._set_aside(uid, describe(fault), self._headers(uid))
             # A server that gives none of them has trouble of its own.
-            elif isinstance(fault, ServerFault) and (given := self._one_by_one(batch)):
+            elif isinstance(fault, ServerFault) and (given := self._one_by_one(batch.uids)):
                 return given
             raise
 
@@ -160,31 +224,26 @@ class FolderReader:
         except ServerFault:
             return []
 
-    def _ask_again(self, uid: int) -> FetchedMail | None:
+    def _ask_again(self, uid: int) -> FetchedMail | Unread:
         """A mail that was listed came without a body: deleted meanwhile, or the server's fault."""
         if not self.connection.sizes([uid]):
-            db.write(record_gone, self.visit.lease, self._moving, self._place(uid))
-            self.visit.report.add("ignored")
-            return None
-        again = self._alone(uid)
-        return again[0] if again else FetchedMail(uid, b"", None)
+            return Unread(None)
+        given = [mail for mail in self._alone(uid) if mail.raw]
+        return given[0] if given else Unread(self._headers(uid))
 
     def _read_mail(self, mail: FetchedMail) -> None:
         visit, place = self.visit, self._place(mail.uid)
         arrived_at = held_arrival(mail.arrived_at, visit.run.now())
-        if not mail.raw:
-            self._set_aside(mail.uid, NO_BODY)
-            return
         outcome = visit.take_in(self.role, place, mail.raw, arrived_at, self._moving, mail.notes)
         if isinstance(outcome, Exception):
             kept = Kept(mail.raw, mail.raw, arrived_at, describe(outcome))
             db.write(quarantine_mail, visit.lease, self._moving, place, kept)
 
-    def _set_aside(self, uid: int, error: str) -> None:
+    def _set_aside(self, uid: int, error: str, headers: bytes) -> None:
         """Quarantine a mail without its body, which is asked for again later."""
         visit, place = self.visit, self._place(uid)
         visit.say_quarantined(self.role, place, error)
-        kept = Kept(b"", self._headers(uid), visit.run.now(), error)
+        kept = Kept(b"", headers, visit.run.now(), error)
         db.write(quarantine_mail, visit.lease, self._moving, place, kept)
 
     def _headers(self, uid: int) -> bytes:
@@ -193,3 +252,7 @@ class FolderReader:
             return self.connection.identities([uid]).get(uid, b"")
         except (ServerFault, NetworkFault):
             return b""
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error
