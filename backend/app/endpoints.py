@@ -7,7 +7,6 @@ from backend.app.credentials import Vault
 from backend.app.errors import MailboxMisconfigured
 from backend.app.mail.endpoint import Endpoint, TokenSource
 from backend.app.store.records import MailboxAccount
-from backend.app.tokens import StoredTokens
 
 
 def imap_endpoint(
@@ -24,7 +23,7 @@ def imap_endpoint(
         security=account.imap_security,
         username=account.username,
         password="" if by_token else vault.decrypt(account.secret),
-        tokens=(tokens or StoredTokens(account.id, settings, vault)) if by_token else None,
+        tokens=(tokens or _stored_tokens(account, settings, vault)) if by_token else None,
         timeout=settings.imap_timeout_seconds,
         longest=settings.sync_lease_seconds,
         ca_file=settings.tls_ca_file,
@@ -50,8 +49,14 @@ def smtp_endpoint(
         security=account.smtp_security,
         username=username,
         password=vault.decrypt(secret) if secret else "",
-        tokens=(tokens or StoredTokens(account.id, settings, vault)) if by_token else None,
+        tokens=(tokens or _stored_tokens(account, settings, vault)) if by_token else None,
         timeout=settings.smtp_timeout_seconds,
         ca_file=settings.tls_ca_file,
         allow_plaintext_hosts=settings.allow_plaintext_hosts,
     )
+
+
+def _stored_tokens(account: MailboxAccount, settings: Settings, vault: Vault) -> TokenSource:
+    from backend.app.tokens import StoredTokens  # with HTTP and OAuth2, which passwords need not
+
+    return StoredTokens(account.id, settings, vault)

@@ -13,7 +13,6 @@ import sqlalchemy as sa
 from backend.app import db
 from backend.app.errors import Refused
 from backend.app.inbox import ingest as ingest_module
-from backend.app.inbox import visit
 from backend.app.inbox.files import attachment_path
 from backend.app.mail.folder import FetchedMail
 from backend.app.mail.imap import MailboxConnection
@@ -62,7 +61,7 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
         return result
 
     with monkeypatch.context() as patch:
-        patch.setattr(visit, "ingest", ingest)
+        patch.setattr(ingest_module, "ingest", ingest)
         yield patch
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
 from backend.app import db
 from backend.app.errors import FolderGone, ServerFault
-from backend.app.inbox.ingest import held_arrival
-from backend.app.inbox.reader import NO_BODY
 from backend.app.inbox.visit import Visit
 from backend.app.mail.imap import MailboxConnection
 from backend.app.models import LedgerState
 from backend.app.store import ledger
+from backend.app.store.records import Quarantined
 
 
 def ask_for_bodies(visit: Visit, connection: MailboxConnection) -> None:
@@ -19,7 +19,16 @@ def ask_for_bodies(visit: Visit, connection: MailboxConnection) -> None:
 
     Each is put off before it is asked for, since asking may cost the connection.
     """
-    for kept in db.read(ledger.due_without_body, visit.lease.integration_id):
+    due = db.read(ledger.due_without_body, visit.lease.integration_id)
+    if due:
+        _ask(visit, connection, due)
+
+
+def _ask(visit: Visit, connection: MailboxConnection, due: Sequence[Quarantined]) -> None:
+    from backend.app.inbox.ingest import held_arrival
+    from backend.app.inbox.reader import NO_BODY
+
+    for kept in due:
         db.write(ledger.postpone_quarantined, kept, NO_BODY, our_fault=False)
         with contextlib.suppress(FolderGone, ServerFault):
             if connection.examine(kept.place.folder) != kept.place.uidvalidity:

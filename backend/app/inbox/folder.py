@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import TYPE_CHECKING
 
 from backend.app import db
 from backend.app.errors import FolderGone, Renumbering
@@ -21,15 +22,18 @@ from backend.app.inbox.plan import (
     windows,
     windows_down,
 )
-from backend.app.inbox.reader import CHUNK_MAILS, FolderReader
 from backend.app.inbox.visit import Visit
 from backend.app.mail.folder import FolderStatus, ServerFolder
 from backend.app.mail.imap import MailboxConnection
 from backend.app.store import checkpoints, ledger
 from backend.app.store.records import Checkpoint
 
+if TYPE_CHECKING:
+    from backend.app.inbox.reader import FolderReader
+
 log = logging.getLogger("relance.sync")
 
+CHUNK_MAILS = 200  # of history, before its lower end moves
 WINDOW_UIDS = 50_000  # the widest range whose UIDs are asked for at once
 
 
@@ -87,6 +91,8 @@ class FolderVisit:
 
     def open(self, *, moves: bool) -> FolderReader:
         """Raises FolderGone when the server renumbered it since STATUS."""
+        from backend.app.inbox.reader import FolderReader  # see visit.py
+
         if self.connection.examine(self.folder.name) != self.status.uidvalidity:
             raise FolderGone("the server renumbered a folder just now")
         return FolderReader(

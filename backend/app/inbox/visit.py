@@ -1,4 +1,8 @@
-"""One visit to a mailbox under a lease: its budget, and how a mail is taken in or set aside."""
+"""One visit to a mailbox under a lease: its budget, and how a mail is taken in or set aside.
+
+What reads mails is imported when the first one is there: a minute in which nothing came, which is
+most of them, needs nothing of it.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,15 @@ import logging
 import time
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from backend.app import db
 from backend.app.errors import DayUsedUp, LeaseLost, SettingsInvalid, StorageFault
-from backend.app.inbox.filing import drawer_names
-from backend.app.inbox.ingest import Ingested, Intake, PreparedMail, ingest, prepare
 from backend.app.inbox.plan import history_before
-from backend.app.inbox.rules import NO_RULES, load_filing_rules
 from backend.app.mail.charsets import clean_line
-from backend.app.mail.parse import parse_headers
 from backend.app.models import LedgerState
 from backend.app.runtime import Report, Run
 from backend.app.store import (
@@ -30,6 +31,9 @@ from backend.app.store import (
     tenants,
 )
 from backend.app.store.records import Checkpoint, Lease, Place, Quarantined
+
+if TYPE_CHECKING:
+    from backend.app.inbox.ingest import Ingested, Intake, PreparedMail
 
 log = logging.getLogger("relance.sync")
 
@@ -117,9 +121,10 @@ class Visit:
         self.budget.renew()
         return True
 
-    def spend(self, size: int) -> None:
-        """So many bytes are about to be fetched. Raises DayUsedUp, LeaseLost."""
+    def spend(self, size: int, mails: int) -> None:
+        """So many bytes of so many mails are about to be fetched. Raises DayUsedUp, LeaseLost."""
         self.budget.bytes -= size
+        self.budget.mails -= mails
         allowance = self.run.settings.sync_daily_bytes
         day = self.run.now().date()
         if not db.write(mailboxes.spend_bytes, self.lease, size, day, allowance):
@@ -143,7 +148,8 @@ class Visit:
         None for history, whose end moves stretch by stretch.
         Raises LeaseLost, and SQLAlchemyError when the database cannot be used.
         """
-        self.budget.mails -= 1
+        from backend.app.inbox.ingest import ingest, prepare
+
         self.run.progress.advance(self.lease.integration_id)
         try:
             item = prepare(self.intake, raw, arrived_at, notes)
@@ -195,6 +201,7 @@ class Visit:
             kept = db.read(ledger.next_quarantined, self.lease.integration_id)
             if kept is None or self.budget.over:
                 return
+            self.budget.mails -= 1
             outcome = self.take_in("quarantine", kept.place, kept.raw, kept.arrived_at, kept)
             if isinstance(outcome, Exception):
                 our_fault = isinstance(outcome, StorageFault)
@@ -213,6 +220,10 @@ def load_intake(session: Session, run: Run, lease: Lease) -> Intake:
 
     With filing rules that are wrong, mail goes where it would without any.
     """
+    from backend.app.inbox.filing import drawer_names
+    from backend.app.inbox.ingest import Intake
+    from backend.app.inbox.rules import NO_RULES, load_filing_rules
+
     company = tenants.load_company(session, lease.company_id)
     rules, rules_error = NO_RULES, None
     try:
@@ -239,6 +250,8 @@ def load_intake(session: Session, run: Run, lease: Lease) -> Intake:
 
 def replay(session: Session, intake: Intake, kept: Quarantined, item: PreparedMail) -> Ingested:
     """Take a mail out of quarantine into the inbox, in one commit."""
+    from backend.app.inbox.ingest import ingest
+
     result = ingest(session, intake, None, kept.place, item)
     words = (result.reason,) if result.state is LedgerState.IGNORED else ()
     ledger.leave_quarantine(session, kept, result.state, result.message_id, *words)
@@ -253,6 +266,8 @@ def quarantine_mail(
     kept: Kept,
 ) -> None:
     """Keep a mail that could not be handled, and move on behind it, in one commit."""
+    from backend.app.mail.parse import parse_headers
+
     _move_on(session, lease, checkpoint, place)
     sender = parse_headers(kept.headers).sender
     ledger.quarantine(
