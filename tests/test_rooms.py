@@ -57,15 +57,16 @@ MAY_IMPORT = {
         "mail",
         "operate",
         "runtime",
+        "sms",
         "store",
         "tokens",
     ),
 }
 
-MAIL_EDGES = {"endpoint", "imap", "oauth", "sasl", "smtp"}
+MAIL_EDGES = {"endpoint", "imap", "oauth", "sasl", "smtp", "web"}
 PURE_FOLLOWUPS = (
     *("budgets", "calendar", "company_rules", "facts", "policy", "reasons", "schedule"),
-    *("settings", "wording"),
+    *("settings", "text_wording", "wording"),
     *("late_payment", "letterhead", "own_templates"),
 )
 PURE = {
@@ -114,6 +115,7 @@ INPUT_OUTPUT = (
 EXCEPTIONS = {
     ("backend.app.mail.folder", "imapclient.imap_utf7"),  # the codec of folder names
     ("backend.app.followups.wording", "pathlib.Path"),  # reads its packaged templates
+    ("backend.app.followups.text_wording", "pathlib.Path"),
 }
 CLOCK_CALLS = {
     "now",

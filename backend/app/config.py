@@ -14,6 +14,7 @@ from backend.app.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parents[2]
 NEW_KEY_COMMAND = "python backend/scripts/manage.py init"
+TWILIO_URL = "https://api.twilio.com"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,8 @@ class Settings:
     uncertain_hours: int = 24
     tls_ca_file: Path | None = None
     allow_plaintext_hosts: tuple[str, ...] = ()
+    sms_timeout_seconds: int = 30
+    twilio_url: str = TWILIO_URL
     oauth_clients: Mapping[str, OAuthClient] = field(default_factory=dict)
 
 
@@ -103,6 +106,8 @@ def load_settings(
         uncertain_hours=_positive(values, "UNCERTAIN_HOURS", 24),
         tls_ca_file=_optional_path(values, "TLS_CA_FILE"),
         allow_plaintext_hosts=_words(values, "ALLOW_PLAINTEXT_HOSTS"),
+        sms_timeout_seconds=_positive(values, "SMS_TIMEOUT_SECONDS", 30),
+        twilio_url=values.get("TWILIO_URL", "").strip() or TWILIO_URL,
         oauth_clients=_oauth_clients(values),
     )
 

@@ -8,10 +8,13 @@ import pytest
 
 from tests.conftest import EmbeddedSmtpServer, PostfixServer, SmtpServer
 from tests.followups.office import FaultyPost, Office, open_office
+from tests.followups.text_office import TextOffice, open_text_office
 from tests.installation import Installation
+from tests.servers.certificates import Certificates
 from tests.servers.cutting_relay import CuttingRelay
 from tests.servers.embedded_imap import EmbeddedImapServer
 from tests.servers.faulty_smtp import FaultySmtpServer
+from tests.servers.twilio_server import TwilioServer
 
 
 @pytest.fixture
@@ -50,3 +53,19 @@ def cut_office(installation: Installation, postfix_server: PostfixServer) -> Ite
     installation.extra["SMTP_TIMEOUT_SECONDS"] = "1"
     with CuttingRelay(postfix_server) as relay:
         yield open_office(installation, relay)
+
+
+@pytest.fixture
+def twilio(certificates: Certificates) -> Iterator[TwilioServer]:
+    """A provider of text messages that behaves as Twilio documents."""
+    with TwilioServer(certificates) as server:
+        yield server
+
+
+@pytest.fixture
+def text_office(
+    installation: Installation, embedded_smtp: EmbeddedSmtpServer, twilio: TwilioServer
+) -> TextOffice:
+    """A company whose invoices are reminded of by text message; silence is waited for a second."""
+    installation.extra["SMS_TIMEOUT_SECONDS"] = "1"
+    return open_text_office(installation, embedded_smtp, twilio)

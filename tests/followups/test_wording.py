@@ -225,7 +225,8 @@ def test_every_packaged_template_is_used_and_every_type_has_three_steps_in_both_
             *PACKAGED_NAMES,
         )
     }
-    assert packaged == used | parts
+    texts = {f"{language}/sms.ini" for language in ("fr", "en")}  # see test_text_messages.py
+    assert packaged == used | parts | texts
 
 
 @pytest.mark.parametrize("step", [4, 20])

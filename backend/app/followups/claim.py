@@ -30,6 +30,7 @@ from backend.app.followups.situation import (
     load_situation,
     within_budgets,
 )
+from backend.app.followups.text_draft import TextUnusable
 from backend.app.followups.wording import MissingVariable, WordingUnusable
 from backend.app.models import AutoState, HistoryStatus, OutboxState
 from backend.app.store import followups, outbox, traffic
@@ -96,6 +97,8 @@ def prepare(
         return Hold(ReasonCode.WORDING_UNUSABLE, str(unusable))
     except DocumentUnusable as unusable:
         return Hold(ReasonCode.DOCUMENT_UNUSABLE, str(unusable))
+    except TextUnusable as unusable:
+        return Hold(unusable.reason, unusable.detail)
 
 
 def _claim(

@@ -1,4 +1,4 @@
-"""The mail of a step, rendered and composed before anybody speaks to a server."""
+"""The mail or text message of a step, rendered before anybody speaks to a server."""
 
 from __future__ import annotations
 
@@ -8,25 +8,32 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
+from backend.app.channel import Channel
 from backend.app.followups.documents import load_document
 from backend.app.followups.particulars import sender_name, word_step
 from backend.app.followups.policy import Send
 from backend.app.followups.situation import Situation
+from backend.app.followups.text_draft import text_columns, text_message
 from backend.app.followups.wording import spoken_language
 from backend.app.mail.compose import ascii_domain, compose
 from backend.app.mail.message import Address, OutgoingMail
 from backend.app.mail.msgid import make_message_id
 from backend.app.mail.parse import parse_headers
+from backend.app.sms.segments import Length
 from backend.app.store import conversations, mailboxes, messages, outbox
 from backend.app.store.records import DueFollowup, MailboxAccount
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A step that may go out now. columns: the outbox row's, as far as they are the mail's."""
+    """A step that may go out now. columns: the outbox row's, as far as they are the mail's.
+
+    length: of a text message; None for a mail.
+    """
 
     decision: Send
     columns: dict[str, object]
+    length: Length | None = None
 
 
 def draft_step(
@@ -36,7 +43,7 @@ def draft_step(
     now: datetime,
     documents: Path | None = None,
 ) -> Draft:
-    """Raises MissingVariable or DocumentUnusable.
+    """Raises MissingVariable, WordingUnusable, DocumentUnusable or TextUnusable.
 
     The situation has a mailbox and an address: decide_now saw to it. documents: DOCUMENTS_DIR.
     """
@@ -46,13 +53,20 @@ def draft_step(
     conversation_id = followup.conversation_id or conversations.find_latest_of_client(
         session, company.id, followup.client_id
     )
-    mail = outgoing(session, situation, decision.step, account, conversation_id, now, documents)
-    raw = compose(mail)
-    columns: dict[str, object] = {
+    common: dict[str, object] = {
         "company_id": company.id,
         "client_id": followup.client_id,
         "integration_id": account.id,
         "conversation_id": conversation_id,
+    }
+    if decision.channel is Channel.SMS:
+        message = text_message(session, situation, decision.step, account, now)
+        message_id = _message_id(session, followup.id, decision.step, account)
+        return Draft(decision, common | text_columns(message, message_id), message.length)
+    mail = outgoing(session, situation, decision.step, account, conversation_id, now, documents)
+    raw = compose(mail)
+    columns: dict[str, object] = {
+        "channel": Channel.EMAIL.value,
         "message_id": mail.message_id,
         "fingerprint": parse_headers(raw).fingerprint or "",
         "recipient": followup.client_email,
@@ -60,7 +74,7 @@ def draft_step(
         "content": mail.text,
         "raw": raw,
     }
-    return Draft(decision, columns)
+    return Draft(decision, common | columns)
 
 
 def outgoing(
@@ -76,11 +90,9 @@ def outgoing(
     followup, company, rules = situation.followup, situation.company, situation.rules.mail
     wording = word_step(situation, step, account, now)
     thread = _thread(session, followup, conversation_id)
-    tried_before = outbox.find_step(session, followup.id, step)
     file = followup.document and load_document(documents, company.id, followup.document)
     return OutgoingMail(
-        # A step that is tried again keeps its Message-ID: two copies are known as one mail.
-        message_id=tried_before.message_id if tried_before else _new_message_id(account),
+        message_id=_message_id(session, followup.id, step, account),
         sender=Address(account.email, _one_line(sender_name(situation, account) or company.name)),
         recipient=Address(followup.client_email or "", _one_line(followup.client_name)),
         subject=wording.subject,
@@ -105,7 +117,11 @@ def _thread(session: Session, followup: DueFollowup, conversation_id: int | None
     return outbox.find_message_ids(session, followup.id)
 
 
-def _new_message_id(account: MailboxAccount) -> str:
+def _message_id(session: Session, followup_id: int, step: int, account: MailboxAccount) -> str:
+    """A step that is tried again keeps its Message-ID: two copies are known as one mail."""
+    tried_before = outbox.find_step(session, followup_id, step)
+    if tried_before is not None:
+        return tried_before.message_id
     return make_message_id(ascii_domain(account.email.rpartition("@")[2]))
 
 

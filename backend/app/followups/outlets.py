@@ -10,6 +10,7 @@ from backend.app import db
 from backend.app.channel import Channel
 from backend.app.followups.mail_outlet import MailOutlet
 from backend.app.followups.outlet import Outlet, Reply
+from backend.app.followups.text_outlet import TextOutlet
 from backend.app.runtime import Run
 from backend.app.store import followups
 from backend.app.store.records import Due, OutboxClaim
@@ -26,7 +27,10 @@ class Outlets:
         self.pace = Pace(run.settings.send_per_minute)
         self._run = run
         self._mail = MailOutlet(run, self.pace.note)
-        self._by_channel: dict[Channel, Outlet] = {Channel.EMAIL: self._mail}
+        self._by_channel: dict[Channel, Outlet] = {
+            Channel.EMAIL: self._mail,
+            Channel.SMS: TextOutlet(run),
+        }
 
     def send(
         self, claimed: OutboxClaim, *, before_body: Callable[[], None], body_within: float

@@ -16,12 +16,14 @@ from jinja2.sandbox import SandboxedEnvironment
 from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from backend.app.channel import Channel
 from backend.app.followups.company_rules import Rules
 
 # Packaged wordings besides those of each type and escalation, for a step's `template`.
 PACKAGED_NAMES = ("invoice_soon_due",)
 MOST_TEMPLATES = 60
 MOST_CHARS = 20_000
+MOST_SMS_CHARS = 1_600
 VARIABLES = frozenset(
     (
         "amount",
@@ -30,6 +32,7 @@ VARIABLES = frozenset(
         "company_name",
         "days_late",
         "due_date",
+        "due_day",
         "late_charge",
         "late_interest",
         "late_rate",
@@ -113,17 +116,29 @@ def _require_allowed(node: nodes.Node) -> None:
 
 
 class OwnTemplate(Rules):
-    """One wording in one language. With one of text and html alone, the other is made from it."""
+    """One wording in one language: a mail's, a text message's (`sms`), or both.
 
-    subject: Annotated[str, Field(min_length=1, max_length=300)]
+    With one of text and html alone, the other is made from it.
+    """
+
+    subject: Annotated[str, Field(min_length=1, max_length=300)] | None = None
     text: Annotated[str, Field(min_length=1, max_length=MOST_CHARS)] | None = None
     html: Annotated[str, Field(min_length=1, max_length=MOST_CHARS)] | None = None
 
+    sms: Annotated[str, Field(min_length=1, max_length=MOST_SMS_CHARS)] | None = None
+
+    def serves(self, channel: Channel) -> bool:
+        """Whether a step of this channel finds its words here."""
+        return (self.subject if channel is Channel.EMAIL else self.sms) is not None
+
     @model_validator(mode="after")
     def _can_be_rendered(self) -> Self:
-        if self.text is None and self.html is None:
-            raise PydanticCustomError("no_body", "must have text, html, or both")
-        for name, html in (("subject", False), ("text", False), ("html", True)):
+        has_body = self.text is not None or self.html is not None
+        if has_body and self.subject is None:
+            raise PydanticCustomError("no_subject", "must have a subject beside text or html")
+        if not has_body and (self.subject is not None or self.sms is None):
+            raise PydanticCustomError("no_body", "must have text, html, or both; or sms alone")
+        for name, html in (("subject", False), ("text", False), ("html", True), ("sms", False)):
             source: Any = getattr(self, name)
             if source is None:
                 continue

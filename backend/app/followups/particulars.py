@@ -11,6 +11,7 @@ from backend.app.followups.company_rules import LINK_BLANKS, is_web_address
 from backend.app.followups.late_payment import LateDue, late_due
 from backend.app.followups.settings import FollowupType
 from backend.app.followups.situation import Situation
+from backend.app.followups.text_wording import render_text
 from backend.app.followups.wording import (
     MissingVariable,
     Style,
@@ -26,6 +27,17 @@ def word_step(situation: Situation, step: int, account: MailboxAccount, now: dat
     """Raises MissingVariable."""
     followup, company = situation.followup, situation.company
     return render(
+        FollowupType(followup.type),
+        style_of(situation, step),
+        followup.client_language or company.language,
+        wording_context(situation, account, step, now),
+    )
+
+
+def word_text(situation: Situation, step: int, account: MailboxAccount, now: datetime) -> str:
+    """The words of a text message. Raises MissingVariable or WordingUnusable."""
+    followup, company = situation.followup, situation.company
+    return render_text(
         FollowupType(followup.type),
         style_of(situation, step),
         followup.client_language or company.language,

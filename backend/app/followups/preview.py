@@ -18,7 +18,7 @@ from backend.app import db
 from backend.app.errors import SettingsInvalid
 from backend.app.followups.claim import prepare
 from backend.app.followups.draft import Draft
-from backend.app.followups.policy import Decision
+from backend.app.followups.policy import Hold, Stop, Wait
 from backend.app.followups.send import MOST_LOOKS, tell
 from backend.app.followups.shares import Shares
 from backend.app.followups.situation import Situation, load_situation
@@ -58,14 +58,14 @@ def preview_followup(
     now: datetime,
     tally: Tally,
     documents: Path | None = None,
-) -> Decision:
+) -> Draft | Stop | Hold | Wait:
     """What claim_followup would decide. Raises SettingsInvalid."""
     situation = load_situation(session, followup_id, now)
     prepared = prepare(session, situation, now, tally.beside(situation), documents, hold=False)
     if not isinstance(prepared, Draft):
         return prepared
     tally.add(situation, now)
-    return prepared.decision
+    return prepared
 
 
 def show_due_followups(
@@ -91,7 +91,7 @@ def show_due_followups(
 
 def _look_at(run: Run, report: Report, shares: Shares, tally: Tally, due: Due) -> None:
     try:
-        decision = db.read(preview_followup, due.id, run.now(), tally, run.settings.documents_dir)
+        prepared = db.read(preview_followup, due.id, run.now(), tally, run.settings.documents_dir)
     except SettingsInvalid as error:
         report.fail("settings_invalid")
         log.error("followup=%d settings: %s", due.id, error)
@@ -101,5 +101,17 @@ def _look_at(run: Run, report: Report, shares: Shares, tally: Tally, due: Due) -
         report.fail("failed")
         log.exception("followup=%d internal error", due.id)
     else:
-        tell(report, due.id, decision)
-        shares.note(due.company_id, decision)
+        _tell(report, due, shares, prepared)
+
+
+def _tell(report: Report, due: Due, shares: Shares, prepared: Draft | Stop | Hold | Wait) -> None:
+    if not isinstance(prepared, Draft):
+        tell(report, due.id, prepared)
+        shares.note(due.company_id, prepared)
+        return
+    report.add("would_send")
+    decision, length = prepared.decision, prepared.length
+    size = "" if length is None else f" segments={length.segments} encoding={length.encoding}"
+    log.info(
+        "followup=%d would send step=%d by=%s%s", due.id, decision.step, decision.channel, size
+    )

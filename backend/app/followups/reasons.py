@@ -47,15 +47,20 @@ class ReasonCode(StrEnum):
     UNKNOWN_TIME_ZONE = "unknown_time_zone", "the company's time zone is not an IANA zone"
     MISSING_VARIABLE = "missing_variable", "the wording needs a value that is missing"
     WORDING_UNUSABLE = "wording_unusable", "the company's own template cannot be filled in"
+    TEXT_TOO_LONG = "text_too_long", "the text message has more segments than the rules allow"
+    SENDER_NOT_CARRIED = (
+        "sender_not_carried",
+        "networks there carry no sender's name: give the account a number, manage.py sms set",
+    )
     DOCUMENT_UNUSABLE = "document_unusable", "the file that goes with it cannot be attached"
     REPLY_TO_UNREAD = "reply_to_unread", "no mailbox of the company is read where answers would go"
     NO_MAILBOX = "no_mailbox", "the company has no active mailbox that can send"
-    REFUSED_BY_SERVER = "refused_by_server", "the mail server refused it for good"
-    GIVEN_UP = "given_up", "the mail server put it off too many times"
+    REFUSED_BY_SERVER = "refused_by_server", "the server refused it for good"
+    GIVEN_UP = "given_up", "the server put it off too many times"
     UNCERTAIN = "uncertain", "it may have gone out, and no proof came: a person must say"
     ON_ITS_WAY = "on_its_way", "another run is sending it at this moment"
     ALREADY_SENT = "already_sent", "the outbox says that this step went out already"
-    RETRY_LATER = "retry_later", "the mail server put it off; another try follows"
+    RETRY_LATER = "retry_later", "the server put it off; another try follows"
     MAIL_IN_QUARANTINE = "mail_in_quarantine", "a mail from this client could not be read yet"
     HISTORY_NOT_READ = (
         "history_not_read",

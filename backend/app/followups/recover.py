@@ -3,6 +3,7 @@
 claimed, lease over     nothing had gone out          -> planned
 sending, lease over     it may have gone out          -> uncertain
 uncertain, proof came   its copy in Sent, a reply to it, a bounce of it  -> sent
+                        a text message: the provider lists it
 uncertain, none in time                               -> held for a person, or for late proof
 """
 
@@ -17,9 +18,10 @@ from sqlalchemy.orm import Session
 from backend.app import db
 from backend.app.errors import ClaimLost
 from backend.app.followups import settle
+from backend.app.followups.witness import find_proof
 from backend.app.models import OutboxState
 from backend.app.runtime import Report, Run
-from backend.app.store import messages, outbox
+from backend.app.store import outbox
 from backend.app.store.records import OutboxClaim
 
 log = logging.getLogger("relance.followups")
@@ -39,8 +41,14 @@ def recover(run: Run, report: Report) -> None:
 
 def _settle_uncertain(run: Run, report: Report, claimed: OutboxClaim) -> None:
     now = run.now()
-    if db.read(messages.is_proof, claimed.company_id, claimed.message_id):
-        _attempt(report, "proven_sent", claimed, lambda s, c: settle.accept_proof(s, c, now))
+    proof = find_proof(run, claimed)
+    if proof is not None:
+        _attempt(
+            report,
+            "proven_sent",
+            claimed,
+            lambda s, c: settle.accept_proof(s, c, now, provider_id=proof.provider_id),
+        )
     elif db.read(outbox.needs_a_word, claimed, run.settings.uncertain_hours):
         _attempt(report, "for_a_person", claimed, lambda s, c: settle.ask_person(s, c, now))
 

@@ -19,6 +19,7 @@ from datetime import timedelta
 from sqlalchemy.exc import DBAPIError
 
 from backend.app import db
+from backend.app.channel import Channel
 from backend.app.errors import (
     ClaimLost,
     CredentialsUnreadable,
@@ -33,7 +34,7 @@ from backend.app.followups.claim import begin_sending, claim_followup
 from backend.app.followups.facts import spoken
 from backend.app.followups.outlet import Reply
 from backend.app.followups.outlets import Outlets
-from backend.app.followups.policy import Decision, Hold, ReasonCode, Stop, Wait
+from backend.app.followups.policy import Hold, ReasonCode, Send, Stop, Wait
 from backend.app.followups.recover import recover
 from backend.app.followups.shares import Shares
 from backend.app.models import OutboxState
@@ -133,13 +134,13 @@ def _claim(run: Run, report: Report, shares: Shares, due: Due) -> OutboxClaim | 
         report.add("in_other_hands")
         return None
     decision, claimed = result
-    if claimed is None:
+    if claimed is None and not isinstance(decision, Send):
         tell(report, due.id, decision)
         shares.note(due.company_id, decision)
     return claimed
 
 
-def tell(report: Report, followup_id: int, decision: Decision) -> None:
+def tell(report: Report, followup_id: int, decision: Stop | Hold | Wait) -> None:
     if isinstance(decision, Wait):
         report.add("waiting")
         log.info(
@@ -151,12 +152,9 @@ def tell(report: Report, followup_id: int, decision: Decision) -> None:
     elif isinstance(decision, Stop):
         report.add("stopped")
         log.info("followup=%d stopped reason=%s", followup_id, decision.reason)
-    elif isinstance(decision, Hold):
+    else:
         report.add("held")
         log.warning("followup=%d held reason=%s %s", followup_id, decision.reason, decision.detail)
-    else:
-        report.add("would_send")
-        log.info("followup=%d would send step=%d", followup_id, decision.step)
 
 
 def _deliver(run: Run, report: Report, outlets: Outlets, claimed: OutboxClaim) -> None:
@@ -165,7 +163,7 @@ def _deliver(run: Run, report: Report, outlets: Outlets, claimed: OutboxClaim) -
     except StoppedBeforeBody:
         return
     except (MailboxError, CredentialsUnreadable) as error:
-        report.fail("mailbox_down")
+        report.fail("mailbox_down" if claimed.channel is Channel.EMAIL else "sms_account_down")
         again = run.now() + MAILBOX_PAUSE
         db.write(settle.settle_mailbox_down, claimed, str(error), again)
     except NotSent as error:
@@ -187,12 +185,13 @@ def _deliver(run: Run, report: Report, outlets: Outlets, claimed: OutboxClaim) -
         )
         report.add("sent")
         log.info(
-            "followup=%d step=%d sent integration=%d conversation=%d message_id=%s",
+            "followup=%d step=%d sent by=%s integration=%d conversation=%d message_id=%s",
             claimed.followup_id,
             claimed.step,
+            claimed.channel,
             claimed.integration_id,
             conversation_id,
-            claimed.message_id,
+            reply.provider_id or claimed.message_id,
         )
 
 

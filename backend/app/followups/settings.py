@@ -211,18 +211,28 @@ class FollowupRules(FollowupCalendar):
 
     @model_validator(mode="after")
     def _every_template_is_there(self) -> Self:
-        known = {*self.templates, *PACKAGED_NAMES}
         for kind in FollowupType:
             rules = self.for_type(kind)
             for number, step in enumerate((rules and rules.plan) or (), start=1):
-                if step.template is not None and step.template not in known:
-                    raise PydanticCustomError(
-                        "no_template",
-                        "{kind}: step {number} names the template {name}, which is not among "
-                        "templates",
-                        {"kind": kind.value, "number": number, "name": step.template},
-                    )
+                if rules is not None and step.template is not None:
+                    self._require_words(kind, number, step.template, rules.channel_of(number))
         return self
+
+    def _require_words(self, kind: str, number: int, name: str, channel: Channel) -> None:
+        own = self.templates.get(name, {}).values()
+        context = {"kind": str(kind), "number": number, "name": name}
+        if not own and name not in PACKAGED_NAMES:
+            raise PydanticCustomError(
+                "no_template",
+                "{kind}: step {number} names the template {name}, which is not among templates",
+                context,
+            )
+        if own and not any(each.serves(channel) for each in own):
+            raise PydanticCustomError(
+                "other_channel",
+                "{kind}: step {number} is sent by {channel}, and the template {name} is not for it",
+                {**context, "channel": channel.value},
+            )
 
     @model_validator(mode="after")
     def _text_messages_find_an_hour(self) -> Self:

@@ -10,7 +10,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
+from backend.app.channel import Channel
 from backend.app.errors import NotSent, RaceLost, SettingsInvalid
+from backend.app.followups.filed_text import file_text_message
 from backend.app.followups.policy import ReasonCode, next_look
 from backend.app.followups.situation import load_situation
 from backend.app.mail.message import Classification, MailKind
@@ -54,7 +56,8 @@ def settle_sent(
     followups.wait_for_lock(session, claimed.followup_id)
     sent_at = outbox.settle_sent(session, claimed, reply, provider_id)
     followup = followups.load_followup(session, claimed.followup_id)
-    conversation_id = _file_message(session, claimed, followup, sent_at)
+    file_step = file_text_message if claimed.channel is Channel.SMS else _file_message
+    conversation_id = file_step(session, claimed, followup, sent_at)
     _record_skipped(session, followup, claimed.step, sent_at)
     followups.record_history(
         session,
@@ -65,6 +68,7 @@ def settle_sent(
         message=claimed.content,
         conversation_id=conversation_id,
         by=by or tenants.load_company(session, followup.company_id).name,
+        channel=claimed.channel,
     )
     followups.record_step_sent(
         session,
@@ -101,7 +105,7 @@ def _plan_next(
         situation = load_situation(session, claimed.followup_id, now)
     except SettingsInvalid:
         return now  # what went out is settled all the same; the next run names the wrong key
-    if accepted and situation.rules.mail.copy_in_sent:
+    if accepted and situation.rules.mail.copy_in_sent and claimed.channel is Channel.EMAIL:
         sent_copies.want(session, claimed)
     after = replace(situation.facts, steps_sent=claimed.step, last_step_at=sent_at)
     return next_look(after, situation.rules, now)
@@ -274,12 +278,14 @@ def resend(session: Session, claimed: OutboxClaim, now: datetime, *, by: str) ->
     followups.look_again(session, followup.id, now, None)  # where nobody had been asked yet
 
 
-def accept_proof(session: Session, claimed: OutboxClaim, now: datetime) -> int:
-    """The inbox shows that it went out, however late. Returns the conversation's id.
+def accept_proof(
+    session: Session, claimed: OutboxClaim, now: datetime, *, provider_id: str | None = None
+) -> int:
+    """The inbox, or a provider, shows that it went out, however late. The conversation's id.
 
     Raises ClaimLost.
     """
-    conversation_id = settle_sent(session, claimed, now, reply=None)
+    conversation_id = settle_sent(session, claimed, now, reply=None, provider_id=provider_id)
     followups.release(session, claimed.followup_id, None)
     return conversation_id
 

@@ -10,6 +10,7 @@ settings (own_templates.py). All are Jinja2, and may use these variables:
     source_label                 what it is about, with its noun: 'Facture F-2026-012'
     amount                       in the client's notation: 1 234,50 € or €1,234.50
     due_date                     12 novembre 2026, 12 November 2026
+    due_day                      12/11/2026
     days_late                    whole days since the due date, a number
     payment_link, signature_link https addresses; ask with `is defined`
     late_charge, late_total, late_rate, late_interest
@@ -145,11 +146,16 @@ def render(
         raise ValueError(f"escalations begin at 1, not {style.escalation}")
     spoken = spoken_language(language)
     own_name, packaged = style.names(type)
-    if own_name in style.own:
-        return _own(style.own[own_name], spoken, context)
+    own = {
+        each: parts
+        for each, parts in style.own.get(own_name, {}).items()
+        if parts.subject is not None
+    }
+    if own:
+        return _own(own, spoken, context)
     subject, body = _templates(spoken, packaged)
-    line = _filled(subject, spoken, context, _SUBJECT_VALUE_CHARS)
-    text = _filled(body, spoken, context, _BODY_VALUE_CHARS)
+    line = filled(subject, spoken, context, _SUBJECT_VALUE_CHARS)
+    text = filled(body, spoken, context, _BODY_VALUE_CHARS)
     return Wording(line, text, to_html(text, language=spoken, title=line))
 
 
@@ -157,13 +163,15 @@ def _own(choices: Mapping[Language, OwnTemplate], spoken: str, context: WordingC
     """A company's own wording, in the client's language if it has it, else in the one it has."""
     only = next(iter(choices.items()))
     language, own = next((each for each in choices.items() if each[0] == spoken), only)
-    subject = _filled(compiled(own.subject, html=False), language, context, _SUBJECT_VALUE_CHARS)
+    subject = filled(
+        compiled(own.subject or "", html=False), language, context, _SUBJECT_VALUE_CHARS
+    )
     line = re.sub(r"[ \t\r\n]+", " ", subject).strip()
-    html = own.html and _filled(
+    html = own.html and filled(
         compiled(own.html, html=True), language, context, _BODY_VALUE_CHARS, spaced=False
     )
     if own.text:
-        text = _filled(compiled(own.text, html=False), language, context, _BODY_VALUE_CHARS)
+        text = filled(compiled(own.text, html=False), language, context, _BODY_VALUE_CHARS)
     else:
         text = text_from_html(sanitise(html or ""))[0]
     text = text.strip("\n") + "\n"
@@ -203,7 +211,7 @@ def _templates(language: str, name: str) -> tuple[Template, Template]:
     )
 
 
-def _filled(
+def filled(
     template: Template,
     language: str,
     context: WordingContext,
@@ -211,6 +219,7 @@ def _filled(
     *,
     spaced: bool = True,
 ) -> str:
+    """A template with its values. chars: how long one may be. Raises WordingUnusable."""
     values = _values(context, language, chars)
     try:
         text = template.render(values)
@@ -241,6 +250,7 @@ def _values(context: WordingContext, language: str, chars: int) -> dict[str, obj
         "source_label": _one_line(context.source_label, chars),
         "amount": _money(context.amount, context.currency, locale),
         "due_date": _day(context.due_date, language) if context.due_date else None,
+        "due_day": context.due_date.strftime("%d/%m/%Y") if context.due_date else None,
         "days_late": context.days_late,
         "client_email": _one_line(context.client_email, chars),
         "sender_email": _one_line(context.sender_email, chars),

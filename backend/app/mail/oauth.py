@@ -1,18 +1,15 @@
 """The network edge towards OAuth 2 token servers (RFC 6749, 7636, 8628).
 
-oauthlib makes the requests and reads the answers; the connection is ours, so that certificates,
-time-outs and named errors are those of the mail servers. No token is ever put into an error: of
-what a server says, only its error code and Microsoft's number of it are passed on.
+oauthlib makes the requests and reads the answers; web.py has the connection. No token is ever
+put into an error: of what a server says, only its error code and Microsoft's number of it are
+passed on.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 import secrets
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,15 +22,14 @@ from backend.app.errors import (
     CredentialsRefused,
     MailboxError,
     MailboxMisconfigured,
-    NetworkFault,
     ServerFault,
     Throttled,
 )
-from backend.app.mail.endpoint import Endpoint, network_fault, require_protection, tls_context
+from backend.app.mail.endpoint import Endpoint
+from backend.app.mail.web import ask, target_of, web_endpoint
 
 # Nothing listens there: the browser shows the address, and the person brings it back.
 REDIRECT_URI = "http://127.0.0.1:53682/"
-LONGEST_ANSWER = 64_000
 DEFAULT_SECONDS = 3600  # RFC 6749 (5.1) only recommends expires_in
 # RFC 6749 (5.2): what is wrong with us, and not with the grant.
 OUR_FAULT = {
@@ -237,48 +233,30 @@ class TokenServer:
 
     def _endpoint(self, url: str) -> Endpoint:
         """The URL's server. Raises MailboxMisconfigured where a secret would go in the clear."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("https", "http") or not parts.hostname:
-            raise MailboxMisconfigured(f"OAuth2 {self.provider.name}: {url!r} is no usable URL")
-        tls = parts.scheme == "https"
-        endpoint = Endpoint(
-            host=parts.hostname,
-            port=parts.port or (443 if tls else 80),
-            security="tls" if tls else "plain",
-            username="",
-            password="",
-            timeout=self.timeout,
-            ca_file=self.ca_file,
-            allow_plaintext_hosts=self.allow_plaintext_hosts,
-        )
-        require_protection(endpoint)
-        return endpoint
+        try:
+            return web_endpoint(
+                url,
+                timeout=self.timeout,
+                ca_file=self.ca_file,
+                allow_plaintext_hosts=self.allow_plaintext_hosts,
+            )
+        except MailboxMisconfigured as error:
+            raise MailboxMisconfigured(f"OAuth2 {self.provider.name}: {error}") from None
 
     def _post(self, url: str, body: str) -> dict[str, Any]:
-        endpoint = self._endpoint(url)
-        request = urllib.request.Request(  # noqa: S310 (_endpoint looked at the scheme)
-            url,
-            data=body.encode(),
+        answer = ask(
+            self._endpoint(url),
+            "POST",
+            target_of(url),
             headers={
                 "Content-Type": "application/x-www-form-urlencoded",
                 "Accept": "application/json",
             },
+            body=body.encode(),
         )
-        try:
-            with _opener(endpoint).open(request, timeout=self.timeout) as answer:
-                return self._read_json(answer.read(LONGEST_ANSWER))
-        except urllib.error.HTTPError as error:
-            with error:
-                return self._read_refusal(error.code, error.read(LONGEST_ANSWER))
-        except urllib.error.URLError as error:
-            reason = error.reason
-            if isinstance(reason, OSError):
-                raise network_fault(endpoint, reason) from None
-            raise NetworkFault(f"no connection with {endpoint}") from None
-        except OSError as error:
-            raise network_fault(endpoint, error) from None
-        except http.client.HTTPException as error:
-            raise NetworkFault(f"{self} broke off: {type(error).__name__}") from None
+        if answer.status >= 300:
+            return self._read_refusal(answer.status, answer.raw)
+        return self._read_json(answer.raw)
 
     def _read_refusal(self, status: int, raw: bytes) -> dict[str, Any]:
         """RFC 6749 (5.2): errors come as 400 or 401 with JSON; the rest is the server's trouble."""
@@ -297,20 +275,6 @@ class TokenServer:
         if not isinstance(answer, dict):
             raise ServerFault(f"{self} answered HTTP {status} without JSON")
         return answer
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A token request goes to the server that was named, and nowhere else."""
-
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        return None
-
-
-def _opener(endpoint: Endpoint) -> urllib.request.OpenerDirector:
-    handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
-    if endpoint.security == "tls":
-        handlers.append(urllib.request.HTTPSHandler(context=tls_context(endpoint)))
-    return urllib.request.build_opener(*handlers)
 
 
 def _token(value: object) -> str:

@@ -1,4 +1,4 @@
-"""`manage.py followup preview`: the mail of a step as it would go out today. Only reads."""
+"""`manage.py followup preview`: a step's mail or text message as it would go out today."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
+from backend.app.channel import Channel
 from backend.app.errors import BadInput, Refused
 from backend.app.followups.documents import DocumentUnusable
 from backend.app.followups.draft import outgoing
@@ -15,16 +16,24 @@ from backend.app.followups.facts import Hold
 from backend.app.followups.reasons import ReasonCode
 from backend.app.followups.schedule import schedule_of
 from backend.app.followups.situation import Situation, load_situation
+from backend.app.followups.text_draft import TextUnusable, text_message
 from backend.app.followups.wording import WordingUnusable
 from backend.app.mail.compose import compose
+from backend.app.sms.segments import outside_gsm
 from backend.app.store import admin_followups, conversations, mailboxes
+from backend.app.store.records import MailboxAccount
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """One mail. references: how many earlier mails it is threaded to. raw: as SMTP would get it."""
+    """One mail, or one text message, which has neither subject nor attachments.
+
+    references: how many earlier mails it is threaded to. raw: as SMTP would get it.
+    encoding, segments: of a text message; expensive: its letters beyond the GSM alphabet.
+    """
 
     step: int
+    channel: str
     sender: str
     recipient: str
     reply_to: str | None
@@ -33,6 +42,9 @@ class Preview:
     attachments: tuple[str, ...]
     references: int
     raw: bytes = field(repr=False)
+    encoding: str | None = None
+    segments: int | None = None
+    expensive: str = ""
 
 
 def preview_step(
@@ -53,13 +65,16 @@ def preview_step(
     step = _step(situation, step)
     if situation.mailbox_id is None:
         raise Refused(f"company {situation.company.id} has no active mailbox that can send")
-    if not situation.facts.has_address:
-        raise Refused(f"client {situation.followup.client_id} has no address to write to")
+    rules = situation.rules.for_type(situation.followup.type)
+    by_text = rules is not None and rules.channel_of(step) is Channel.SMS
+    _require_reachable(situation, by_text)
     planned = schedule_of(situation.facts, situation.rules)
     if isinstance(planned, Hold) and planned.reason is ReasonCode.UNKNOWN_TIME_ZONE:
         zone = situation.company.timezone
         raise Refused(f"the time zone of company {situation.company.id} is no IANA zone: {zone!r}")
     account = mailboxes.load_account(session, situation.mailbox_id)
+    if by_text:
+        return _preview_text(session, situation, step, account, now)
     conversation_id = situation.followup.conversation_id or conversations.find_latest_of_client(
         session, situation.company.id, situation.followup.client_id
     )
@@ -69,6 +84,7 @@ def preview_step(
         raise Refused(f"step {step} would be held: {error}") from error
     return Preview(
         step=step,
+        channel=Channel.EMAIL.value,
         sender=_shown(mail.sender.name, mail.sender.email),
         recipient=_shown(mail.recipient.name, mail.recipient.email),
         reply_to=mail.reply_to.email if mail.reply_to else None,
@@ -77,6 +93,42 @@ def preview_step(
         attachments=tuple(f"{a.filename} ({len(a.content):,} bytes)" for a in mail.attachments),
         references=len(mail.references),
         raw=compose(mail),
+    )
+
+
+def _require_reachable(situation: Situation, by_text: bool) -> None:
+    facts = situation.facts
+    if not (facts.has_phone if by_text else facts.has_address):
+        missing = "mobile number" if by_text else "address to write to"
+        raise Refused(f"client {situation.followup.client_id} has no {missing}")
+
+
+def _preview_text(
+    session: Session, situation: Situation, step: int, account: MailboxAccount, now: datetime
+) -> Preview:
+    try:
+        message = text_message(session, situation, step, account, now)
+    except TextUnusable as unusable:
+        words = (
+            f"{unusable.reason.meaning}: {unusable}" if str(unusable) else unusable.reason.meaning
+        )
+        raise Refused(f"step {step} would be held: {words}") from unusable
+    except WordingUnusable as error:
+        raise Refused(f"step {step} would be held: {error}") from error
+    return Preview(
+        step=step,
+        channel=Channel.SMS.value,
+        sender=message.sender,
+        recipient=message.recipient,
+        reply_to=None,
+        subject="",
+        text=message.text + "\n",
+        attachments=(),
+        references=0,
+        raw=message.text.encode(),
+        encoding=message.length.encoding,
+        segments=message.length.segments,
+        expensive=outside_gsm(message.text),
     )
 
 

@@ -24,7 +24,11 @@ from backend.app.store.admin_records import (
     OutboxRow,
 )
 
-_FROM_CLIENT = {"client_name": Client.name, "client_email": Client.email}
+_FROM_CLIENT = {
+    "client_name": Client.name,
+    "client_email": Client.email,
+    "client_phone": Client.phone,
+}
 FOLLOWUP_COLUMNS = tuple(
     _FROM_CLIENT[name].label(name) if name in _FROM_CLIENT else getattr(Followup, name)
     for name in FollowupRow.__dataclass_fields__

@@ -29,6 +29,8 @@ class ClientRow:
     name: str
     email: str | None
     language: str | None
+    phone: str | None
+    do_not_contact: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,7 @@ class FollowupRow:
     client_id: int
     client_name: str
     client_email: str | None
+    client_phone: str | None
     conversation_id: int | None
     type: str
     source_type: str | None
@@ -119,6 +122,8 @@ class OutboxRow:
     company_id: int
     followup_id: int
     step: int
+    channel: str
+    provider_id: str | None
     integration_id: int
     conversation_id: int | None
     message_id: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -62,12 +63,21 @@ def lock_company(session: Session, company_id: int) -> CompanyRow:
 
 
 def add_client(
-    session: Session, company_id: int, *, name: str, email: str | None, language: str | None
+    session: Session,
+    company_id: int,
+    *,
+    name: str,
+    email: str | None,
+    language: str | None,
+    phone: str | None = None,
 ) -> int:
-    """Raises Refused when the company is not there, or has a client with this address."""
+    """phone: in E.164.
+
+    Raises Refused when the company is not there, or has a client with this address.
+    """
     lock_company(session, company_id)
     if email is None:
-        values = {"company_id": company_id, "name": name, "language": language}
+        values = {"company_id": company_id, "name": name, "language": language, "phone": phone}
         return session.execute(sa.insert(Client).values(**values).returning(Client.id)).scalar_one()
     address = Address(email, name)
     found = find_client(session, company_id, address.key)
@@ -75,7 +85,30 @@ def add_client(
         raise Refused(f"client {found} of company {company_id} has the address {email} already")
     client_id = find_or_create_client(session, company_id, address)
     set_language(session, client_id, language)
+    if phone is not None:
+        set_client(session, company_id, client_id, {"phone": phone})
     return client_id
+
+
+def set_client(
+    session: Session, company_id: int | None, client_id: int, values: Mapping[str, object]
+) -> None:
+    """values: columns. Raises Refused when there is no such client, or it is another company's."""
+    mine = Client.id == client_id
+    if company_id is not None:
+        mine = sa.and_(mine, Client.company_id == company_id)
+    changed = session.execute(sa.update(Client).where(mine).values(**values).returning(Client.id))
+    if changed.one_or_none() is None:
+        where = "" if company_id is None else f" of company {company_id}"
+        raise Refused(f"there is no client {client_id}{where}; see: manage.py client list")
+
+
+def load_client_company(session: Session, client_id: int) -> int:
+    """Raises Refused when there is no such client."""
+    found = session.scalar(sa.select(Client.company_id).where(Client.id == client_id))
+    if found is None:
+        raise Refused(f"there is no client {client_id}; see: manage.py client list")
+    return found
 
 
 def set_language(session: Session, client_id: int, language: str | None) -> None:

@@ -12,11 +12,12 @@ from backend.app.store.tables import table_of
 from backend.app.store.upsert import insert_unless_there
 
 EMAIL = "email"
+SMS = "sms"
 
 _C = table_of(Conversation).c
 _FIND_THREAD = sa.select(_C.id).where(
     _C.company_id == sa.bindparam("company_id"),
-    _C.source == EMAIL,
+    _C.source == sa.bindparam("source"),
     _C.thread_key == sa.bindparam("thread_key"),
 )
 _NEWEST = sa.or_(_C.last_message_at.is_(None), _C.last_message_at <= sa.bindparam("at"))
@@ -85,6 +86,7 @@ def find_or_open(
     subject: str,
     subject_key: str,
     folder_id: int | None,
+    source: str = EMAIL,
 ) -> int:
     """The conversation of a thread; opened when there is none.
 
@@ -95,7 +97,7 @@ def find_or_open(
         Conversation,
         {
             "company_id": company_id,
-            "source": EMAIL,
+            "source": source,
             "thread_key": thread_key,
             "client_id": client_id,
             "subject": subject[:500],
@@ -106,7 +108,7 @@ def find_or_open(
     )
     if opened is not None:
         return opened
-    given = {"company_id": company_id, "thread_key": thread_key}
+    given = {"company_id": company_id, "source": source, "thread_key": thread_key}
     return int(session.execute(_FIND_THREAD, given).scalar_one())
 
 
@@ -133,6 +135,7 @@ def find_or_open_for_reminder(
     subject: str,
     subject_key: str,
     folder_id: int | None,
+    source: str = EMAIL,
 ) -> int:
     """Where a reminder goes that lies nowhere yet: to what was said last, else into a new thread.
 
@@ -150,6 +153,7 @@ def find_or_open_for_reminder(
         subject=subject,
         subject_key=subject_key,
         folder_id=folder_id,
+        source=source,
     )
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from backend.app.channel import Channel
 from backend.app.errors import ClaimLost
 from backend.app.mail.message import address_key
 from backend.app.models import (
@@ -253,6 +254,7 @@ def record_history(
     message: str = "",
     conversation_id: int | None = None,
     by: str = "",
+    channel: Channel = Channel.EMAIL,
 ) -> None:
     session.execute(
         sa.insert(FollowupHistory).values(
@@ -261,6 +263,7 @@ def record_history(
             conversation_id=conversation_id,
             step=step,
             message=message,
+            message_type=channel.value,
             status=status.value,
             reason=reason and reason[:200],
             sent_by_name=by[:200],

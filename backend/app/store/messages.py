@@ -195,6 +195,49 @@ def insert_message(
     return inserted
 
 
+def insert_text_message(
+    session: Session,
+    *,
+    company_id: int,
+    integration_id: int,
+    conversation_id: int,
+    external_id: str,
+    fingerprint: str,
+    from_name: str,
+    recipient: str,
+    content: str,
+    sent_at: datetime,
+) -> bool:
+    """A text message that we sent; False when it is a message already.
+
+    integration_id: the mailbox in which an answer would arrive. recipient: a number in E.164.
+    """
+    inserted = insert_unless_there(
+        session,
+        InboxMessage,
+        {
+            "company_id": company_id,
+            "conversation_id": conversation_id,
+            "integration_id": integration_id,
+            "source": "sms",
+            "external_id": external_id[:320],
+            "fingerprint": fingerprint,
+            "from_name": from_name[:200],
+            "recipients": [recipient],
+            "content": content,
+            "is_from_client": False,
+            "read": True,
+            "kind": MailKind.OWN.value,
+            "kind_reason": "reminder",
+            "placement": "own_reminder",
+            "sent_at": sent_at,
+            "arrived_at": sent_at,
+        },
+        InboxMessage.id,
+    )
+    return inserted is not None
+
+
 def insert_attachments(
     session: Session, company_id: int, message_id: int, files: Sequence[StoredFile]
 ) -> None:
@@ -252,6 +295,7 @@ def load_thread(session: Session, conversation_id: int, client_key: str) -> list
         .where(
             m.conversation_id == conversation_id,
             m.kind.in_([MailKind.HUMAN.value, MailKind.OWN.value]),
+            m.source == "email",
             m.external_id.not_like(f"%@{SYNTHETIC_DOMAIN}"),
         )
         .order_by(m.sent_at.desc(), m.id.desc())

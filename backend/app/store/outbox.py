@@ -308,6 +308,21 @@ def list_uncertain(session: Session) -> list[OutboxClaim]:
     return [_claim_of(row) for row in rows]
 
 
+def load_sending_at(session: Session, outbox_id: int) -> datetime | None:
+    """Since when the step may be out; None where nothing can be."""
+    return session.scalar(sa.select(OutboxMail.sending_at).where(OutboxMail.id == outbox_id))
+
+
+def list_provider_ids(session: Session, company_id: int, wanted: Sequence[str]) -> set[str]:
+    """Which of these names of text messages are those of the company's own steps."""
+    known = session.scalars(
+        sa.select(OutboxMail.provider_id).where(
+            OutboxMail.company_id == company_id, OutboxMail.provider_id.in_(wanted)
+        )
+    )
+    return {each for each in known if each is not None}
+
+
 def load_uncertain(session: Session, outbox_id: int) -> OutboxClaim | None:
     """An uncertain step by its id; None when there is none (any more)."""
     row = session.execute(

@@ -255,6 +255,19 @@ class OutboxClaim:
 
 
 @dataclass(frozen=True, slots=True)
+class SmsAccess:
+    """A company's account for text messages (see SmsAccount); the secret is still encrypted."""
+
+    company_id: int
+    provider: str
+    account: str
+    username: str
+    secret: str = field(repr=False)
+    sender: str
+    is_active: bool
+
+
+@dataclass(frozen=True, slots=True)
 class WantedCopy:
     """A reminder that went out at sent_at and whose copy is to lie in Sent."""
 

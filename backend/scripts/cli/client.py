@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from backend.app.store.erasure import ClientFound
 
 
-@click.group(epilog=examples("client list --company 1"))
+@click.group(epilog=examples("client list --company 1", "client set 12 --do-not-contact yes"))
 def command() -> None:
     """Clients of a company."""
 
@@ -36,12 +36,23 @@ def command() -> None:
 @click.option("--email", help="Without one, no reminder can go out.")
 @click.option("--name", default="", help="As it stands in greetings.")
 @click.option("--language", metavar="fr|en", help="Of reminders; the company's where left out.")
+@click.option(
+    "--phone", help="For text messages: +33 6 12 34 56 78, or as in the company's country."
+)
 @json_option
-def add(company_id: int, email: str | None, name: str, language: str | None, as_json: bool) -> None:
+def add(
+    company_id: int,
+    email: str | None,
+    name: str,
+    language: str | None,
+    phone: str | None,
+    as_json: bool,
+) -> None:
     """Add a client. One who writes first is added by the sync script itself."""
     from backend.app import db
     from backend.app.errors import BadInput
     from backend.app.operate import fields
+    from backend.app.sms.numbers import parse_mobile
     from backend.app.store import admin_tenants
     from backend.scripts.cli.installation import opened
 
@@ -51,8 +62,15 @@ def add(company_id: int, email: str | None, name: str, language: str | None, as_
     if not name and email is None:
         raise BadInput("give --email, --name or both")
     with opened():
+        country = db.read(admin_tenants.load_company_row, company_id).country
+        number = parse_mobile(phone, country) if phone else None
         client_id = db.write(
-            admin_tenants.add_client, company_id, name=name, email=email, language=language
+            admin_tenants.add_client,
+            company_id,
+            name=name,
+            email=email,
+            language=language,
+            phone=number,
         )
     if as_json:
         show_json(
@@ -62,6 +80,7 @@ def add(company_id: int, email: str | None, name: str, language: str | None, as_
                 "name": name,
                 "email": email,
                 "language": language,
+                "phone": number,
             }
         )
     else:
@@ -160,7 +179,59 @@ def list_(company_id: int | None, limit: int, as_json: bool) -> None:
         show_json(rows)
     else:
         show_table(
-            ("ID", "COMPANY", "LANGUAGE", "EMAIL", "NAME"),
-            [(row.id, row.company_id, row.language or "-", row.email, row.name) for row in rows],
+            ("ID", "COMPANY", "LANGUAGE", "CONTACT", "EMAIL", "PHONE", "NAME"),
+            [
+                (
+                    row.id,
+                    row.company_id,
+                    row.language or "-",
+                    "no" if row.do_not_contact else "yes",
+                    row.email,
+                    row.phone or "-",
+                    row.name,
+                )
+                for row in rows
+            ],
         )
     tell_if_cut(len(rows), limit)
+
+
+@command.command(
+    "set",
+    epilog=examples(
+        "client set 12 --do-not-contact yes",
+        "client set 12 --phone '06 12 34 56 78'",
+        "client set 12 --phone ''",
+    ),
+)
+@id_argument("client_id")
+@click.option(
+    "--do-not-contact",
+    type=click.Choice(["yes", "no"]),
+    help="yes: every reminder to this client is held. no: they may go out, once released.",
+)
+@click.option("--phone", help="For text messages, as for `client add`; '' for none.")
+@company_option()
+def set_(
+    client_id: int, do_not_contact: str | None, phone: str | None, company_id: int | None
+) -> None:
+    """Change what reminders need to know of a client."""
+    from backend.app import db
+    from backend.app.sms.numbers import parse_mobile
+    from backend.app.store import admin_tenants
+    from backend.scripts.cli.installation import opened
+
+    values: dict[str, bool | str | None] = {}
+    if do_not_contact is not None:
+        values["do_not_contact"] = do_not_contact == "yes"
+    if phone is None and not values:
+        raise click.UsageError("give --do-not-contact, --phone or both")
+    with opened():
+        if phone is not None:
+            company = db.read(admin_tenants.load_client_company, client_id)
+            country = db.read(admin_tenants.load_company_row, company).country
+            values["phone"] = parse_mobile(phone, country) if phone.strip() else None
+        db.write(admin_tenants.set_client, company_id, client_id, values)
+    said: dict[object, object] = {True: "yes", False: "no", None: "none"}
+    words = (f"{name} {said.get(value, value)}" for name, value in values.items())
+    say(f"client {client_id}: {', '.join(words)}")

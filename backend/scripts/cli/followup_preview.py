@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 def preview(
     followup_id: int, step: int | None, eml: Path | None, company_id: int | None, as_json: bool
 ) -> None:
-    """Show the mail of a step as it would go out today. Nothing is sent or written down."""
+    """Show the mail or text message of a step as it would go out today. Nothing is sent.
+
+    Of a text message it tells the encoding and the segments, which are what it costs.
+    """
     from backend.app import db
     from backend.app.errors import BadInput
     from backend.app.operate.preview import preview_step
@@ -42,6 +45,8 @@ def preview(
         documents = installation.settings.documents_dir
         found = db.read(preview_step, company_id, followup_id, step, db.utc_now(), documents)
     if eml is not None:
+        if found.channel != "email":
+            raise BadInput(f"step {found.step} is a text message, which no mail program shows")
         try:
             eml.write_bytes(found.raw)
         except OSError as error:
@@ -58,7 +63,11 @@ def _say(found: Preview) -> None:
     say(f"To          {found.recipient}")
     if found.reply_to:
         say(f"Reply-To    {found.reply_to}")
-    say(f"Subject     {found.subject}")
+    if found.subject:
+        say(f"Subject     {found.subject}")
+    if found.segments is not None:
+        dear = f", because of {' '.join(found.expensive)}" if found.expensive else ""
+        say(f"segments    {found.segments}, in {found.encoding}{dear}")
     for name in found.attachments:
         say(f"attachment  {name}")
     if found.references:

@@ -33,10 +33,23 @@ def rotate() -> None:
 
     with opened() as installation:
         done = rotate_secrets(installation.vault)
-    say(f"under the first key now: secrets {done.secrets}, mailboxes {done.mailboxes}")
+    say(
+        f"under the first key now: secrets {done.secrets}, mailboxes {done.mailboxes}, "
+        f"accounts for text messages {done.sms_accounts}"
+    )
+    if done.unreadable_sms:
+        numbers = ", ".join(str(number) for number in done.unreadable_sms)
+        say(
+            f"the secrets of text messages of these companies fit no key and were left alone: "
+            f"{numbers}. Bring the old key back, or run:  "
+            "manage.py sms set --company ID --token-stdin",
+            err=True,
+        )
     if done.unreadable:
         numbers = ", ".join(str(number) for number in done.unreadable)
         fail(
             f"the passwords of these mailboxes fit no key and were left alone: {numbers}. "
             "Bring the old key back, or run:  manage.py mailbox set ID --password-stdin"
         )
+    if done.unreadable_sms:
+        fail("not every secret is under the first key")
