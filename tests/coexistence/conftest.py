@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
+from collections.abc import Iterator
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,21 @@ def open_directory(request: pytest.FixtureRequest) -> Path:
     made = Path(tempfile.mkdtemp(dir=request.config.stash[DIRECTORY]))
     made.chmod(0o755)
     return made
+
+
+@pytest.fixture
+def conflicts() -> Iterator[list[str]]:
+    """What the database room logs meanwhile: each time that a transaction lost a race."""
+    lines: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+
+    listener, logger = Listener(), logging.getLogger("relance.db")
+    logger.addHandler(listener)
+    yield lines
+    logger.removeHandler(listener)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

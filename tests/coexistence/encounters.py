@@ -67,9 +67,13 @@ class Stage:
         self.servers.append(account, mail(**given))  # type: ignore[arg-type]
 
     def have_a_conversation(self) -> None:
-        """The client has written before, and that was read."""
+        """The client has written before: that was read yesterday, and is no answer to anything."""
         self.receive(subject="Devis", message_id=ROOT)
         self.sync()
+        at = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
+        message = sa.update(InboxMessage).values(sent_at=at, arrived_at=at, created_at=at)
+        conversation = sa.update(Conversation).values(last_message_at=at)
+        self.installation.change(partial(execute_all, [message, conversation]))
 
     def reminder(self, **more: Any) -> int:
         (client,) = self.installation.rows(Client) or [None]
@@ -121,6 +125,15 @@ def unknown_client_in_two_mailboxes(stage: Stage) -> Work:
     for name, mailbox in (("first", stage.mailbox), ("second", stage.add_mailbox())):
         stage.receive(mailbox, subject="A tous", message_id=ROOT)
         stage.receive(mailbox, subject=f"Question {name}", message_id=f"<{name}@client.test>")
+    return {"sync": stage.sync, "other sync": stage.sync}
+
+
+def written_to_from_two_mailboxes(stage: Stage) -> Work:
+    """The company wrote to somebody whom nobody knows, twice; nobody counts its own mails."""
+    for name, mailbox in (("first", stage.mailbox), ("second", stage.add_mailbox())):
+        account = stage.accounts[mailbox]
+        letter = mail(sender=account.address, to=CLIENT, message_id=f"<{name}@example.test>")
+        stage.servers.append(account, letter, "Sent")
     return {"sync": stage.sync, "other sync": stage.sync}
 
 
@@ -193,7 +206,7 @@ def only_what_happened(_ran: Ran) -> list[str]:
 
 @dataclass(frozen=True)
 class Encounter:
-    """mails: how many may have been delivered when both have ended."""
+    """mails: how many may have been delivered when both have ended; each number does happen."""
 
     name: str
     begin: Callable[[Stage], Work]
@@ -204,6 +217,7 @@ class Encounter:
 ENCOUNTERS = (
     Encounter("new mail from a new client, reminder to that client", new_client_and_reminder, (1,)),
     Encounter("unknown client in two mailboxes, two syncs", unknown_client_in_two_mailboxes, (0,)),
+    Encounter("mails to an unknown client, two syncs", written_to_from_two_mailboxes, (0,)),
     Encounter(
         "reply, reminder",
         reply_and_reminder,

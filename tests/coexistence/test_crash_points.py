@@ -90,14 +90,22 @@ def test_every_reminder_goes_out_once_or_is_uncertain(
 def test_reminder_goes_out_once_or_is_uncertain_around_its_body(
     installation: Installation, embedded_imap: Any, faulty_smtp: FaultySmtpServer, label: str
 ) -> None:
-    box = reminders_of_every_kind(installation, embedded_imap, faulty_smtp)
-    crashed = kill_sender(installation, box, label)
+    check_around_the_body(installation, embedded_imap, faulty_smtp, label)
+
+
+def check_around_the_body(
+    installation: Installation, imap: Any, smtp: FaultySmtpServer, label: str, *faults: str
+) -> None:
+    box = reminders_of_every_kind(installation, imap, smtp)
+    crashed = kill_sender(installation, box, label, *faults)
     assert crashed.label == label
-    check_reminders(installation, embedded_imap, faulty_smtp, box, crashed)
+    check_reminders(installation, imap, smtp, box, crashed)
 
 
-def kill_sender(installation: Installation, box: Mailbox, point: int | str) -> Crashed:
-    return run_until(installation, "followups", ["--company", box.company_id], point)
+def kill_sender(
+    installation: Installation, box: Mailbox, point: int | str, *faults: str
+) -> Crashed:
+    return run_until(installation, "followups", ["--company", box.company_id], point, faults)
 
 
 def check_reminders(

@@ -10,7 +10,6 @@ choice where there are many (and COEXISTENCE=everything takes all).
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 import random
 from collections.abc import Iterator
@@ -50,6 +49,7 @@ class Trials:
         self.scheduler = Scheduler(database)
         self.tried = 0
         self.stops: dict[str, int] = {}  # of each actor that meets nobody
+        self._delivered: set[int] = set()
         self._installation = installation
         self._conflicts = conflicts
         installation.change(wipe)
@@ -68,6 +68,7 @@ class Trials:
         with servers.in_place():
             ran = self.scheduler.run(self._work, schedule)
         self.tried += 1
+        self._delivered.add(len(servers.accepted()))
         wrong = self._wrong(ran, servers.accepted())
         assert not wrong, f"{wrong} in {self.encounter.name}, {schedule}: {ran.trace}"
         return ran, outcome(self._installation, servers.accepted())
@@ -105,28 +106,22 @@ class Trials:
                     if ran.steps_taken[1] < further:
                         break
 
+    def interrupt_everywhere(self) -> None:
+        """Each goes some stops, the other all its way: the schedules of one change."""
+        for first, second in self.both_ways():
+            for stops in itertools.count(1):
+                ran, _ = self.run([(first, stops), (second, TO_THE_END), (first, TO_THE_END)])
+                if ran.steps_taken[0] < stops:
+                    break
+
     def both_ways(self) -> list[tuple[str, str]]:
         """The two names in both orders, when their footprints are known: each has begun once."""
         first, second = self._work
         for name in (first, second, first, second):
             ran, _ = self.run([(name, TO_THE_END)])
             self.stops[name] = ran.steps_taken[0]
+        assert self._delivered == set(self.encounter.mails), "one of the two decides nothing here"
         return [(first, second), (second, first)]
-
-
-@pytest.fixture
-def conflicts() -> Iterator[list[str]]:
-    """What the database room logs meanwhile: each time that a transaction lost a race."""
-    lines: list[str] = []
-
-    class Listener(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.append(record.getMessage())
-
-    listener, logger = Listener(), logging.getLogger("relance.db")
-    logger.addHandler(listener)
-    yield lines
-    logger.removeHandler(listener)
 
 
 @pytest.mark.parametrize("encounter", ENCOUNTERS, ids=lambda each: each.name)
