@@ -121,3 +121,17 @@ def test_a_log_line_has_the_time_with_its_offset_the_level_and_the_room(
     assert (level, room) == ("INFO", "sync")
     assert moment[10] == "T"
     assert moment[-6:] in ("+01:00", "+02:00")
+
+
+@pytest.mark.parametrize("script", [*BOTH, "manage"])
+def test_a_python_without_the_packages_is_told_to_install_them(
+    here: Installation, script: str
+) -> None:
+    program, *rest = here.command(script)
+    bare = [program, "-S", *rest]  # no site-packages
+    done = subprocess.run(
+        bare, env=here.environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 78
+    assert "make install" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -8,6 +8,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a path, from anywhere
 
+from backend.scripts.requirements import check_requirements
+
+check_requirements()
+
 from backend.scripts.cli.root import command
 
 

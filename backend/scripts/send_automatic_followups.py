@@ -12,6 +12,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a path, from anywhere
 
+from backend.scripts.requirements import check_requirements
+
+check_requirements()
+
 from backend.app.followups.preview import show_due_followups
 from backend.app.followups.send import send_due_followups
 from backend.app.runtime import run_script

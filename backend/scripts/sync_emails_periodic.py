@@ -12,6 +12,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a path, from anywhere
 
+from backend.scripts.requirements import check_requirements
+
+check_requirements()
+
 from backend.app.inbox.sync import show_due_mailboxes, sync_due_mailboxes
 from backend.app.runtime import run_script
 from backend.scripts.cli.progress import shown_progress

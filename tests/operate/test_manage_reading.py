@@ -105,7 +105,7 @@ def test_a_conversation_shows_the_reminders_that_go_into_it(
     text = manage("conversation", "show", conversation).stdout
     assert f"follow-up {followup}, invoice_unpaid, Facture" in text
     assert "held: a mail to the client's address came back for good" in text
-    assert "1 steps sent, the last 2026-07-01 14:00" in text
+    assert "1 step sent, the last 2026-07-01 14:00" in text
     assert all(line.isprintable() for line in text.split("\n"))
     found = manage.json("conversation", "show", conversation)
     assert [row["id"] for row in found["followups"]] == [followup]

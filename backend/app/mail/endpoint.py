@@ -132,7 +132,10 @@ def network_fault(endpoint: Endpoint, error: OSError) -> NetworkFault:
     if isinstance(error, TimeoutError):
         return NetworkFault(f"timeout: no answer from {endpoint} within {endpoint.timeout} s")
     if isinstance(error, ssl.SSLCertVerificationError):
-        return NetworkFault(f"certificate of {endpoint} not trusted: {error.verify_message}")
+        return NetworkFault(
+            f"certificate of {endpoint} not trusted: {error.verify_message} "
+            "(a private authority's goes into TLS_CA_FILE)"
+        )
     if isinstance(error, ssl.SSLError):
         return NetworkFault(f"TLS with {endpoint} failed: {error.reason or error}")
     if isinstance(error, socket.gaierror):

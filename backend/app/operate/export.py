@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -172,8 +173,9 @@ def named(claimed: str) -> str:
 
 
 def slug(subject: str) -> str:
-    """A few letters of a subject, for a file's name: ASCII only."""
-    return re.sub(r"[^a-z0-9]+", "-", subject.lower())[:40].strip("-") or "mail"
+    """A few letters of a subject, for a file's name: ASCII only, without accents."""
+    plain = unicodedata.normalize("NFKD", subject).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "-", plain.lower())[:40].strip("-") or "mail"
 
 
 def _plain(value: object) -> Any:

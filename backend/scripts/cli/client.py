@@ -111,16 +111,16 @@ def erase(client_id: int, company_id: int | None, yes: bool, as_json: bool) -> N
         found = db.read(erasure.count_belongings, client)
         say(f"client {client.id} of company {client.company_id}: {_called(client)}", err=True)
         for name, number in plain(found).items():
-            say(f"  {number} {name}", err=True)
+            say(f"  {name}: {number}", err=True)
         if not yes:
             click.confirm("Erase all of it, for good?", abort=True, err=True)
         erased = erase_client(installation.settings, client)
     if as_json:
         show_json(erased)
         return
-    say(f"client {client.id} is erased, and {erased.files_removed} files")
+    say(f"client {client.id} is erased; files removed: {erased.files_removed}")
     if erased.files_left:
-        say(f"{erased.files_left} files were in use just now; the next hourly audit removes them")
+        say(f"in use just now, removed by the next hourly audit: {erased.files_left}")
 
 
 def _called(client: ClientFound) -> str:
@@ -156,8 +156,8 @@ def export(client_id: int, company_id: int | None, directory: Path, as_json: boo
         show_json(exported)
         return
     say(
-        f"written to {directory}: {exported.mails} mails, {exported.files} files, "
-        f"{exported.followups} follow-ups"
+        f"written to {directory}, mails: {exported.mails}, files: {exported.files}, "
+        f"follow-ups: {exported.followups}, reminders: {exported.reminders}"
     )
     if exported.files_missing:
         say(f"{exported.files_missing} files are not on this host's disk; READ-ME.txt names them")

@@ -109,7 +109,8 @@ def _say_followup(row: FollowupRow, zone: str) -> None:
 
     why = f": {meaning_of(row.auto_reason)}" if row.auto_reason else ""
     say(f"follow-up {row.id}, {row.type}, {row.source_label or 'no label'}: {row.auto_state}{why}")
-    sent = f"{row.steps_sent} steps sent, the last {local_time(row.last_step_at, zone)}"
+    steps = f"{row.steps_sent} step{'' if row.steps_sent == 1 else 's'}"
+    sent = f"{steps} sent, the last {local_time(row.last_step_at, zone)}"
     next_look = f"; looked at again {local_time(row.next_action_at, zone)}"
     active = next_look if row.auto_state == "active" else ""
     say(f"  {sent if row.steps_sent else 'nothing sent yet'}{active}")
