@@ -64,6 +64,7 @@ def test_every_command_is_there() -> None:
         "followup stop",
         "followup preview",
         "followup postpone",
+        "followup forecast",
         "settings show",
         "settings set",
         "settings check",

@@ -111,9 +111,16 @@ def schedule_of(facts: FollowupFacts, rules: FollowupRules) -> Schedule | Hold:
         return Hold(ReasonCode.UNKNOWN_TYPE)
     if facts.due_date is None or not EARLIEST_DUE <= facts.due_date <= LATEST_DUE:
         return Hold(ReasonCode.NO_DUE_DATE)
-    try:
-        zone = ZoneInfo(facts.time_zone)
-    except (KeyError, ValueError, OSError):
-        # Not found; a path that leaves the zones' directory; 'Europe', which is one, or too long.
+    zone = zone_of(facts.time_zone)
+    if zone is None:
         return Hold(ReasonCode.UNKNOWN_TIME_ZONE)
     return Schedule(type_rules, facts.due_date, zone)
+
+
+def zone_of(name: str) -> ZoneInfo | None:
+    """None for what is no IANA zone."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        # Not found; a path that leaves the zones' directory; 'Europe', which is one, or too long.
+        return None

@@ -57,6 +57,21 @@ def release_followup(
     _record(session, row, HistoryStatus.RELEASED, f"was held: {row.auto_reason}", now, by)
 
 
+def approve_ahead(
+    session: Session, company_id: int, followup_id: int, now: datetime, by: str
+) -> None:
+    """A person's word before a run asks for it: the next step may go though it is old.
+
+    Raises Refused when the follow-up is not active any more.
+    """
+    row = _locked(session, company_id, followup_id)
+    if row.auto_state != AutoState.ACTIVE:
+        raise Refused(f"follow-up {followup_id} is not active, it is {_state(row)}")
+    admin_followups.approve(session, followup_id, now)
+    followups.look_again(session, followup_id, now, row.auto_reason)
+    _record(session, row, HistoryStatus.RELEASED, "may go though it is old", now, by)
+
+
 def stop_followup(
     session: Session, company_id: int | None, followup_id: int, now: datetime, by: str
 ) -> int | None:

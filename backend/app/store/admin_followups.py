@@ -236,14 +236,35 @@ def postpone(session: Session, followup_id: int, until: date) -> None:
     )
 
 
-def list_held_for(session: Session, company_id: int, reason: str) -> list[int]:
-    """The company's follow-ups that are held for this reason code, whatever its detail."""
+def list_held_reasons(session: Session, company_id: int) -> list[tuple[str, str]]:
+    """(type, reason code) of each of the company's held follow-ups."""
+    f = Followup
+    rows = session.execute(
+        sa.select(f.type, f.auto_reason).where(
+            f.company_id == company_id, f.auto_state == AutoState.HELD.value
+        )
+    ).all()
+    return [(row.type, (row.auto_reason or "").partition(":")[0]) for row in rows]
+
+
+def list_held_for(
+    session: Session, company_id: int, reason: str, kind: str | None = None
+) -> list[int]:
+    """The company's follow-ups that are held for this reason code, whatever its detail.
+
+    kind: of this type alone.
+    """
     f = Followup
     code = sa.or_(f.auto_reason == reason, f.auto_reason.startswith(f"{reason}:", autoescape=True))
     return list(
         session.scalars(
             sa.select(f.id)
-            .where(f.company_id == company_id, f.auto_state == AutoState.HELD.value, code)
+            .where(
+                f.company_id == company_id,
+                f.auto_state == AutoState.HELD.value,
+                code,
+                *(() if kind is None else (f.type == kind,)),
+            )
             .order_by(f.id)
         )
     )

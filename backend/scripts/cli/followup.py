@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from backend.scripts.cli.commands import (
     limit_option,
     tell_if_cut,
 )
+from backend.scripts.cli.followup_forecast import forecast
 from backend.scripts.cli.followup_import import import_
 from backend.scripts.cli.followup_preview import preview
 from backend.scripts.cli.terminal import local_time, say, show_json, show_table
@@ -37,6 +39,7 @@ def command() -> None:
 
 command.add_command(import_)
 command.add_command(preview)
+command.add_command(forecast)
 
 
 @command.command(
@@ -158,47 +161,76 @@ def _client(row: FollowupRow) -> str:
         "followup release 12",
         "followup release 12 14 --by Léa",
         "followup release --company 1 --reason too_old",
+        "followup release --company 1 --reason too_old \\\n    --type invoice_unpaid",
     ),
 )
 @click.argument("followup_ids", metavar="[ID]...", type=ROW_ID, nargs=-1)
 @company_option()
 @click.option("--reason", metavar="CODE", help="All of the company's that are held for this.")
+@click.option("--type", "kind", metavar="TYPE", help="With --reason: of this type alone.")
 @by_option()
 def release(
-    followup_ids: tuple[int, ...], company_id: int | None, reason: str | None, by: str
+    followup_ids: tuple[int, ...],
+    company_id: int | None,
+    reason: str | None,
+    kind: str | None,
+    by: str,
 ) -> None:
     """Set held follow-ups going again; the next run decides anew.
+
+    --reason too_old is your word on those too that the next run would hold for it, as `followup
+    forecast` counts them.
 
     Your word lets the next step go out although it is old, or one of too many, or came back before.
     Anything else that still holds it holds it again. See `followup explain ID`.
     """
     from backend.app import db
-    from backend.app.errors import Refused
-    from backend.app.operate.followup_actions import release_followup
+    from backend.app.operate.fields import parse_type
+    from backend.app.operate.followup_actions import approve_ahead, release_followup
+    from backend.app.operate.forecast import list_too_old
     from backend.app.store import admin_followups
     from backend.scripts.cli.installation import opened
 
     if bool(followup_ids) == bool(reason):
         raise click.UsageError("give either IDs or --reason")
-    with opened():
-        chosen = list(followup_ids)
-        if reason:
-            if company_id is None:
-                raise click.UsageError("--reason needs --company")
-            chosen = db.read(admin_followups.list_held_for, company_id, reason)
-        refused = 0
-        for followup_id in chosen:
-            try:
-                db.write(release_followup, company_id, followup_id, db.utc_now(), by)
-            except Refused as refusal:
-                refused += 1
-                say(str(refusal), err=True)
-            else:
-                say(f"follow-up {followup_id} is active; the next run looks at it")
+    if reason is None and kind:
+        raise click.UsageError("--type needs --reason")
+    kind = parse_type(kind) if kind else None
+    with opened() as installation:
+        if reason is None:
+            _let_go(release_followup, followup_ids, company_id, by)
+            return
+        if company_id is None:
+            raise click.UsageError("--reason needs --company")
+        held = db.read(admin_followups.list_held_for, company_id, reason, kind)
+        ahead: list[int] = []
+        if reason == "too_old":
+            documents = installation.settings.documents_dir
+            ahead = list(list_too_old(company_id, db.utc_now(), documents, kind))
+        if not held and not ahead:
+            say(f"no follow-up of company {company_id} is held for {reason}")
+        _let_go(release_followup, held, company_id, by)
+        _let_go(approve_ahead, ahead, company_id, by)
+
+
+def _let_go(
+    action: Callable[..., None], chosen: Sequence[int], company_id: int | None, by: str
+) -> None:
+    """One transaction each; what is refused stops no other."""
+    from backend.app import db
+    from backend.app.errors import Refused
+
+    refused = 0
+    for followup_id in chosen:
+        try:
+            db.write(action, company_id, followup_id, db.utc_now(), by)
+        except Refused as refusal:
+            refused += 1
+            say(str(refusal), err=True)
+        else:
+            say(f"follow-up {followup_id} is active; the next run looks at it")
     if refused:
         fail(f"{refused} of {len(chosen)} follow-ups could not be released")
-    if not chosen:
-        say(f"no follow-up of company {company_id} is held for {reason}")
 
 
 @command.command("postpone", epilog=examples("followup postpone 12 --until 2026-12-15"))

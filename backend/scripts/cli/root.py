@@ -15,7 +15,7 @@ COMMANDS = {
     "mailbox": ("mailbox", "Mailboxes: add, list, set, authorize, check."),
     "sms": ("sms", "The account for a company's text messages: add, list, set, check."),
     "client": ("client", "Clients: add, list, set, export, erase."),
-    "followup": ("followup", "Follow-ups: add, import, list, explain, release, stop, postpone."),
+    "followup": ("followup", "Follow-ups: add, import, list, forecast, explain, release and more."),
     "outbox": ("outbox", "Reminders on their way out: list, sent, resend."),
     "conversation": ("conversation", "Conversations: list, show, fetch."),
     "quarantine": ("quarantine", "Mails that could not be handled: list, show."),
