@@ -59,10 +59,18 @@ class Papers:
 class Crowd(AbstractContextManager["Crowd"]):
     """One process for each named script. Who is killed is replaced."""
 
-    def __init__(self, installation: Installation, scripts: Sequence[str], seed: int) -> None:
+    def __init__(
+        self,
+        installation: Installation,
+        scripts: Sequence[str],
+        seed: int,
+        busy_seconds: float = db.SQLITE_BUSY_SECONDS,
+    ) -> None:
+        """busy_seconds: how long they wait for another writer on SQLite."""
         self.papers = Papers.in_directory(installation.directory)
         self.kills = 0
         self._environment = installation.environment
+        self._busy_seconds = busy_seconds
         self._scripts = scripts
         self._random = random.Random(seed)
         self._workers: list[Any] = []
@@ -101,12 +109,15 @@ class Crowd(AbstractContextManager["Crowd"]):
         self._workers = []
 
     def _start(self, script: str) -> Any:
-        worker = processes.Process(target=_work, args=(self._environment, script, self.papers))
+        worker = processes.Process(
+            target=_work, args=(self._environment, script, self.papers, self._busy_seconds)
+        )
         worker.start()
         return worker
 
 
-def _work(environment: Mapping[str, str], script: str, papers: Papers) -> None:
+def _work(environment: Mapping[str, str], script: str, papers: Papers, busy_seconds: float) -> None:
+    db.SQLITE_BUSY_SECONDS = busy_seconds
     os.environ.clear()
     os.environ.update(environment)
     os.dup2(_appending(papers.log), sys.stderr.fileno())
