@@ -25,6 +25,7 @@ class Link:
     when_said(b, act)   act() once, before a client's bytes that contain b are handed on: cut() then
                         lets the server have them, and the client no answer
     cut(), mend()       silence in both directions, closed connections included
+    drop()              every connection is closed, and no further one is accepted
     """
 
     def __init__(self, target: Address, listen_on: str) -> None:
@@ -36,6 +37,7 @@ class Link:
         self._gathering: threading.Barrier | None = None
         self._to_gather = 0
         self._watched: tuple[bytes, Callable[[], None]] | None = None
+        self._open: list[socket.socket] = []
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
     def __enter__(self) -> Self:
@@ -48,7 +50,8 @@ class Link:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # dropped before
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._whole.set()
         self._thread.join()
@@ -65,6 +68,12 @@ class Link:
     def mend(self) -> None:
         self._whole.set()
 
+    def drop(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for end in self._open:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
     def _accept(self) -> None:
         with contextlib.suppress(OSError):  # closed: the end
             while True:
@@ -76,7 +85,9 @@ class Link:
     def _carry(self, client: socket.socket, waits: bool) -> None:
         if waits and self._gathering is not None:
             self._gathering.wait(GATHERING_SECONDS)
-        with client, self._connect() as server:
+        no_server = contextlib.suppress(ConnectionError, FileNotFoundError)
+        with client, no_server, self._connect() as server:
+            self._open += (client, server)
             back = threading.Thread(target=self._pump, args=(server, client, False), daemon=True)
             back.start()
             self._pump(client, server, True)
@@ -85,7 +96,11 @@ class Link:
     def _connect(self) -> socket.socket:
         if isinstance(self._target, str):
             server = socket.socket(socket.AF_UNIX)
-            server.connect(self._target)
+            try:
+                server.connect(self._target)
+            except OSError:
+                server.close()
+                raise
             return server
         return socket.create_connection(self._target)
 

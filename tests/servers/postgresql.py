@@ -45,6 +45,15 @@ def stop_postgresql(facts: Facts) -> None:
     stop_process(int(pid_file.read_text().splitlines()[0]), signal.SIGQUIT)
 
 
+def restart_postgresql(home: Path) -> None:
+    """End every connection of a private PostgreSQL and start it again, as an upgrade would."""
+    root = os.geteuid() == 0
+    programs = next(home.glob("*/pginstall*/bin")) if root else _programs()
+    control = (str(programs / "pg_ctl"), "restart", "-w", "-m", "fast")
+    log = ("-l", str(home / "postgresql.log"))
+    run_program(*control, "-D", str(home / "data"), *log, user="nobody" if root else None)
+
+
 @contextlib.contextmanager
 def private_postgresql(home: Path, *, durable: bool = False) -> Iterator[str]:
     """The URL of a PostgreSQL of its own, for a script that runs outside pytest.

@@ -63,7 +63,10 @@ def due_filter(
     state = MailboxState
     free = sa.or_(state.lease_until.is_(None), state.lease_until < database_now())
     unvisited = sa.or_(
-        state.last_attempt_at.is_(None), state.last_attempt_at < since, state.backlog
+        state.last_attempt_at.is_(None),
+        state.last_attempt_at < since,
+        state.last_attempt_at > database_now(),  # by a clock that has been put back since
+        state.backlog,
     )
     filters: list[sa.SQLColumnExpression[bool]] = [InboxIntegration.is_active, free, unvisited]
     if company_id is not None:
@@ -71,7 +74,7 @@ def due_filter(
     if integration_id is not None:  # named by hand: the back-off does not hold
         filters.append(InboxIntegration.id == integration_id)
     else:
-        filters.append(state.next_sync_at <= database_now())
+        filters.append(sa.or_(state.failures == 0, state.next_sync_at <= database_now()))
     return filters
 
 
