@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
@@ -29,6 +30,7 @@ from backend.app.models import (
     FollowupHistory,
     InboxMessage,
     LedgerEntry,
+    MailboxState,
     MessageAttachment,
     OutboxMail,
     QuarantinedMail,
@@ -37,9 +39,11 @@ from backend.app.operate.export import named, slug
 from backend.app.operate.rebuilt import rebuild_mail
 from backend.app.store import clients, erasure
 from tests.coexistence.scenes import Mailbox, mail_with_file, new_mailbox
+from tests.coexistence.waiting import wait_until_blocked
 from tests.followups.office import LEASE_SECONDS, everything, open_office
 from tests.installation import Installation, mail
 from tests.operate.conftest import Manage
+from tests.servers.databases import Database
 
 CLAIRE, PAUL = "claire@client.test", "paul@client.test"
 
@@ -148,6 +152,17 @@ def test_files_of_erased_mail_that_was_fetched_again_go_too(scene: Scene, manage
     remove_erased_files(settings.attachments_dir, company, settings.sync_lease_seconds)
     assert installation.count(ErasedFile) == 0
     assert len(scene.files) == 1
+
+
+def test_an_erasure_killed_before_its_files_is_finished_by_the_audit(scene: Scene) -> None:
+    installation = scene.installation
+    db.write(erasure.erase, db.read(erasure.find_client, None, scene.claire))  # and killed
+    scene.age_files()
+    assert (installation.count(ErasedFile), len(scene.files)) == (2, 2)
+    long_ago = db.utc_now() - timedelta(hours=2)
+    installation.set(MailboxState, scene.box.id, audited_at=long_ago)
+    installation.sync()
+    assert (installation.count(ErasedFile), len(scene.files)) == (0, 1)
 
 
 def test_the_ledger_still_adds_up(scene: Scene, manage: Manage) -> None:
@@ -279,6 +294,37 @@ def test_a_mail_that_found_the_client_before_the_erasure_is_taken_in_anew(
     again = installation.add_client(company_id, CLAIRE)
     db.write(ingest)
     assert len(tries) == 2
+
+
+def test_a_mail_that_is_half_way_in_is_waited_for_and_goes_too(
+    scene: Scene, database: Database
+) -> None:
+    """As the sync script takes one in: its mailbox's state, the conversation, then the message."""
+    installation = scene.installation
+    claires = installation.rows(InboxMessage, InboxMessage.from_key == CLAIRE)[0]
+    columns = [c.key for c in sa.inspect(InboxMessage).columns if c.key != "id"]
+    values = {name: getattr(claires, name) for name in columns} | {"fingerprint": "half way in"}
+    client = db.read(erasure.find_client, None, scene.claire)
+    outcome: list[Any] = []
+
+    def erasing() -> None:
+        try:
+            outcome.append(db.write(erasure.erase, client))
+        except Exception as error:  # noqa: BLE001 (told below)
+            outcome.append(error)
+
+    other = threading.Thread(target=erasing)
+    with db.SessionLocal.begin() as session:
+        state = sa.update(MailboxState).where(MailboxState.integration_id == scene.box.id)
+        session.execute(state.values(backlog=False))
+        talk = sa.update(Conversation).where(Conversation.id == claires.conversation_id)
+        session.execute(talk.values(status="open"))
+        other.start()
+        assert wait_until_blocked(database, lambda: not other.is_alive())
+        session.execute(sa.insert(InboxMessage).values(**values))
+    other.join()
+    assert isinstance(outcome[0], erasure.Belongings), outcome
+    assert installation.count(InboxMessage, InboxMessage.from_key == CLAIRE) == 0
 
 
 @contextmanager
