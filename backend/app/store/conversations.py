@@ -20,6 +20,17 @@ _FIND_THREAD = sa.select(_C.id).where(
     _C.source == sa.bindparam("source"),
     _C.thread_key == sa.bindparam("thread_key"),
 )
+_FIND_LATEST = (
+    sa.select(_C.id)
+    .where(
+        _C.company_id == sa.bindparam("company_id"),
+        _C.client_id == sa.bindparam("client_id"),
+        _C.source == EMAIL,
+        _C.status != ConversationStatus.CLOSED.value,
+    )
+    .order_by(_C.last_message_at.desc().nulls_last(), _C.id.desc())
+    .limit(1)
+)
 _NEWEST = sa.or_(_C.last_message_at.is_(None), _C.last_message_at <= sa.bindparam("at"))
 _APPEND = (
     sa.update(table_of(Conversation))
@@ -114,17 +125,7 @@ def find_or_open(
 
 def find_latest_of_client(session: Session, company_id: int, client_id: int) -> int | None:
     """The conversation with a client that is not closed and in which something was said last."""
-    return session.scalar(
-        sa.select(Conversation.id)
-        .where(
-            Conversation.company_id == company_id,
-            Conversation.client_id == client_id,
-            Conversation.source == EMAIL,
-            Conversation.status != ConversationStatus.CLOSED.value,
-        )
-        .order_by(Conversation.last_message_at.desc().nulls_last(), Conversation.id.desc())
-        .limit(1)
-    )
+    return session.scalar(_FIND_LATEST, {"company_id": company_id, "client_id": client_id})
 
 
 def find_or_open_for_reminder(

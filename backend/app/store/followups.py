@@ -20,6 +20,7 @@ from backend.app.models import (
     QuarantinedMail,
 )
 from backend.app.store.records import Due, DueFollowup
+from backend.app.store.tables import table_of
 
 _FOLLOWUP_COLUMNS = (
     Followup.id,
@@ -56,6 +57,39 @@ _FOLLOWUP_COLUMNS = (
     Followup.signature_link,
     Followup.document,
 )
+
+# Built once, see tables.py: each reminder asks several times.
+_FOLLOWUPS = table_of(Followup)
+_LOAD = (
+    sa.select(*_FOLLOWUP_COLUMNS)
+    .join(Client, Client.id == Followup.client_id)
+    .where(Followup.id == sa.bindparam("followup_id"))
+)
+_LOOK_AGAIN = (
+    sa.update(_FOLLOWUPS)
+    .where(
+        _FOLLOWUPS.c.id == sa.bindparam("followup"),
+        _FOLLOWUPS.c.auto_state == AutoState.ACTIVE.value,
+    )
+    .values(next_action_at=sa.bindparam("at"), auto_reason=sa.bindparam("reason"))
+)
+_RECORD_HISTORY = sa.insert(table_of(FollowupHistory))
+_WAIT_FOR_LOCK = (
+    sa.select(Followup.auto_state)
+    .where(Followup.id == sa.bindparam("followup_id"))
+    .with_for_update(key_share=True)
+)
+_FIND_MAILBOX = (
+    sa.select(InboxIntegration.id)
+    .where(
+        InboxIntegration.company_id == sa.bindparam("company_id"),
+        InboxIntegration.is_active,
+        InboxIntegration.smtp_host.is_not(None),
+    )
+    .order_by(InboxIntegration.id)
+    .limit(1)
+)
+_FIND_THIS_MAILBOX = _FIND_MAILBOX.where(InboxIntegration.id == sa.bindparam("wanted"))
 
 # Word for word the condition of ix_followups_due: SQLite does not take `auto_enabled = 1` for it,
 # and would read the whole table.
@@ -104,11 +138,7 @@ def wait_for_lock(session: Session, followup_id: int) -> AutoState:
 
     Raises ClaimLost when it is gone: its client was erased.
     """
-    state = session.scalar(
-        sa.select(Followup.auto_state)
-        .where(Followup.id == followup_id)
-        .with_for_update(key_share=True)
-    )
+    state = session.scalar(_WAIT_FOR_LOCK, {"followup_id": followup_id})
     if state is None:
         raise ClaimLost(f"follow-up {followup_id} is gone")
     return AutoState(state)
@@ -120,22 +150,16 @@ def load_followup(session: Session, followup_id: int) -> DueFollowup:
     The host application makes and edits clients, and may leave `clients.email_key` empty or as it
     was before the address changed.
     """
-    row = session.execute(
-        sa.select(*_FOLLOWUP_COLUMNS)
-        .join(Client, Client.id == Followup.client_id)
-        .where(Followup.id == followup_id)
-    ).one()
+    row = session.execute(_LOAD, {"followup_id": followup_id}).one()
     key = address_key(row.client_email) if row.client_email else row.client_key
     return DueFollowup(**{**row._mapping, "client_key": key})
 
 
 def find_sending_mailbox(session: Session, company_id: int, wanted: int | None) -> int | None:
     """The mailbox that a reminder goes out from: the one wanted, else the company's first."""
-    i = InboxIntegration
-    query = sa.select(i.id).where(i.company_id == company_id, i.is_active, i.smtp_host.is_not(None))
-    if wanted is not None:
-        query = query.where(i.id == wanted)
-    return session.scalar(query.order_by(i.id).limit(1))
+    if wanted is None:
+        return session.scalar(_FIND_MAILBOX, {"company_id": company_id})
+    return session.scalar(_FIND_THIS_MAILBOX, {"company_id": company_id, "wanted": wanted})
 
 
 def find_mailbox_of(session: Session, followup_id: int) -> int | None:
@@ -159,11 +183,8 @@ def has_quarantined_mail(session: Session, company_id: int, sender_key: str) -> 
 
 def look_again(session: Session, followup_id: int, at: datetime, reason: str | None) -> None:
     """Leave an active follow-up alone until `at` (aware UTC)."""
-    session.execute(
-        sa.update(Followup)
-        .where(Followup.id == followup_id, Followup.auto_state == AutoState.ACTIVE.value)
-        .values(next_action_at=at, auto_reason=reason and reason[:200])
-    )
+    given = {"followup": followup_id, "at": at, "reason": reason and reason[:200]}
+    session.execute(_LOOK_AGAIN, given)
 
 
 def release(session: Session, followup_id: int, at: datetime | None) -> None:
@@ -188,7 +209,7 @@ def record_step_sent(
     next_action_at: datetime,
 ) -> None:
     session.execute(
-        sa.update(Followup)
+        sa.update(_FOLLOWUPS)
         .where(Followup.id == followup_id)
         .values(
             # A step that was taken for uncertain may be settled after a later one.
@@ -256,17 +277,16 @@ def record_history(
     by: str = "",
     channel: Channel = Channel.EMAIL,
 ) -> None:
-    session.execute(
-        sa.insert(FollowupHistory).values(
-            company_id=followup.company_id,
-            followup_id=followup.id,
-            conversation_id=conversation_id,
-            step=step,
-            message=message,
-            message_type=channel.value,
-            status=status.value,
-            reason=reason and reason[:200],
-            sent_by_name=by[:200],
-            sent_at=at,
-        )
-    )
+    given = {
+        "company_id": followup.company_id,
+        "followup_id": followup.id,
+        "conversation_id": conversation_id,
+        "step": step,
+        "message": message,
+        "message_type": channel.value,
+        "status": status.value,
+        "reason": reason and reason[:200],
+        "sent_by_name": by[:200],
+        "sent_at": at,
+    }
+    session.execute(_RECORD_HISTORY, given)

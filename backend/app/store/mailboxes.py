@@ -32,9 +32,18 @@ _HOLD_LEASE = (
     .values(lease_until=database_now(sa.bindparam("seconds", type_=sa.Float())))
     .returning(_STATES.c.integration_id)
 )
+_LOAD_FRESH_AT = sa.select(_STATES.c.fresh_at).where(
+    _STATES.c.integration_id == sa.bindparam("mailbox"),
+    ~sa.exists().where(
+        FolderCheckpoint.integration_id == sa.bindparam("mailbox"),
+        FolderCheckpoint.history_uid > 0,
+    ),
+)
 ACCOUNT_COLUMNS = tuple(
     getattr(InboxIntegration, name) for name in MailboxAccount.__dataclass_fields__
 )
+
+_LOAD_ACCOUNT = sa.select(*ACCOUNT_COLUMNS).where(InboxIntegration.id == sa.bindparam("mailbox"))
 
 
 def add_missing_states(session: Session) -> None:
@@ -250,9 +259,7 @@ def list_active(session: Session, company_id: int | None, integration_id: int | 
 
 def load_account(session: Session, integration_id: int) -> MailboxAccount:
     """Raises NoResultFound when the mailbox is gone."""
-    row = session.execute(
-        sa.select(*ACCOUNT_COLUMNS).where(InboxIntegration.id == integration_id)
-    ).one()
+    row = session.execute(_LOAD_ACCOUNT, {"mailbox": integration_id}).one()
     return MailboxAccount(*row)
 
 
@@ -261,15 +268,7 @@ def load_fresh_at(session: Session, integration_id: int) -> datetime | None:
 
     None too while older mail is still being read: an answer may lie in it.
     """
-    c = FolderCheckpoint
-    history_left = (
-        sa.select(c.id).where(c.integration_id == integration_id, c.history_uid > 0).exists()
-    )
-    return session.scalar(
-        sa.select(MailboxState.fresh_at).where(
-            MailboxState.integration_id == integration_id, ~history_left
-        )
-    )
+    return session.scalar(_LOAD_FRESH_AT, {"mailbox": integration_id})
 
 
 def find_of_conversation(session: Session, conversation_id: int) -> frozenset[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +22,8 @@ from backend.app.models import (
 from backend.app.store.records import Known, Reminder, StoredFile
 from backend.app.store.tables import table_of
 from backend.app.store.upsert import insert_unless_there
+
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)  # nothing was stored before
 
 _M = table_of(InboxMessage).c
 _C = table_of(Conversation).c
@@ -67,6 +69,27 @@ _FIND_REMINDERS = (
         _O.company_id == sa.bindparam("company_id"),
         _O.message_id.in_(sa.bindparam("message_ids", expanding=True)),
     )
+)
+_FIND_ANSWER = sa.select(sa.func.max(_M.arrived_at)).where(
+    _OF_COMPANY,
+    _M.is_from_client,
+    _M.kind == MailKind.HUMAN.value,
+    _M.arrived_at >= sa.bindparam("earliest"),
+    sa.or_(_M.arrived_at >= sa.bindparam("since"), _M.created_at >= sa.bindparam("since")),
+    _M.created_at >= sa.bindparam("stored_since"),
+)
+_FIND_ANSWER_OF = _FIND_ANSWER.where(_M.from_key == sa.bindparam("client_key"))
+_FIND_ANSWER_IN = _FIND_ANSWER.where(_M.conversation_id == sa.bindparam("conversation_id"))
+_FIND_RETURN = (
+    sa.select(_M.back_on)
+    .where(
+        _OF_COMPANY,
+        _M.from_key == sa.bindparam("client_key"),
+        _M.kind == MailKind.AUTO_REPLY.value,
+        _M.back_on.is_not(None),
+    )
+    .order_by(_M.arrived_at.desc())
+    .limit(1)
 )
 _ATTACH = sa.insert(table_of(MessageAttachment))
 
@@ -328,38 +351,18 @@ def find_answer(
     it, and keeps the INTERNALDATE of its arrival. stored_since: mail that stood in the inbox before
     this instant is none either (the database's clock).
     """
-    m = InboxMessage
-    human = [
-        m.is_from_client,
-        m.kind == MailKind.HUMAN.value,
-        m.arrived_at >= min(begun, since),
-        sa.or_(m.arrived_at >= since, m.created_at >= since),
-    ]
-    if stored_since is not None:
-        human.append(m.created_at >= stored_since)
-    by_client = sa.select(sa.func.max(m.arrived_at)).where(
-        m.company_id == company_id, m.from_key == client_key, *human
-    )
-    answered = session.scalar(by_client)
+    given = {
+        "company_id": company_id,
+        "earliest": min(begun, since),
+        "since": since,
+        "stored_since": stored_since or BEGINNING,
+    }
+    answered: datetime | None = session.scalar(_FIND_ANSWER_OF, {**given, "client_key": client_key})
     if answered is None and conversation_id is not None:
-        in_conversation = sa.select(sa.func.max(m.arrived_at)).where(
-            m.company_id == company_id, m.conversation_id == conversation_id, *human
-        )
-        answered = session.scalar(in_conversation)
+        answered = session.scalar(_FIND_ANSWER_IN, {**given, "conversation_id": conversation_id})
     return answered
 
 
 def find_return(session: Session, company_id: int, client_key: str) -> date | None:
     """The day of return in the client's newest out-of-office notice that names one."""
-    m = InboxMessage
-    return session.scalar(
-        sa.select(m.back_on)
-        .where(
-            m.company_id == company_id,
-            m.from_key == client_key,
-            m.kind == MailKind.AUTO_REPLY.value,
-            m.back_on.is_not(None),
-        )
-        .order_by(m.arrived_at.desc())
-        .limit(1)
-    )
+    return session.scalar(_FIND_RETURN, {"company_id": company_id, "client_key": client_key})

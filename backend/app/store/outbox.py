@@ -26,8 +26,10 @@ from backend.app.db import database_now
 from backend.app.errors import ClaimLost
 from backend.app.models import OutboxMail, OutboxState
 from backend.app.store.records import OutboxClaim
+from backend.app.store.tables import table_of
 from backend.app.store.upsert import insert_unless_there
 
+_OUTBOX = table_of(OutboxMail)
 _CLAIM_COLUMNS = tuple(getattr(OutboxMail, name) for name in OutboxClaim.__dataclass_fields__)
 # States from which a step may be claimed (again): nothing of it has gone out.
 CLAIMABLE = (OutboxState.PLANNED, OutboxState.CANCELLED)
@@ -145,7 +147,7 @@ def _change(
     **values: object,
 ) -> None:
     changed = session.execute(
-        sa.update(OutboxMail)
+        sa.update(_OUTBOX)
         .where(
             OutboxMail.id == claimed.id,
             OutboxMail.token == claimed.token,
@@ -153,7 +155,7 @@ def _change(
             *conditions,
         )
         .values(**values)
-        .returning(OutboxMail.id)
+        .returning(_OUTBOX.c.id)
     ).one_or_none()
     if changed is None:
         raise ClaimLost(f"step {claimed.step} of follow-up {claimed.followup_id} is not ours now")

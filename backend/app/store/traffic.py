@@ -16,6 +16,60 @@ from backend.app.models import InboxIntegration, InboxMessage, OutboxMail, Outbo
 from backend.app.store.clients import lock_client
 from backend.app.store.outbox import UNSETTLED
 from backend.app.store.records import Bounces, Spent
+from backend.app.store.tables import table_of
+
+# Built once, see tables.py. Each part of _SPENT is found by an index of its own; together they are
+# one statement, so that a reminder waits for one answer.
+_O = table_of(OutboxMail).c
+_M = table_of(InboxMessage).c
+_TODAY = _O.sending_at >= sa.bindparam("day_began")
+_BEFORE = sa.and_(
+    _O.sending_at >= sa.bindparam("weeks_began"), _O.sending_at < sa.bindparam("day_began")
+)
+_UNDER_WAY = sa.and_(UNSETTLED, _O.state == OutboxState.CLAIMED.value)
+_OF_CLIENT = _O.client_id == sa.bindparam("client")
+_OF_MAILBOX = _O.integration_id == sa.bindparam("mailbox")
+_OF_COMPANY = _O.company_id == sa.bindparam("company")
+
+
+def _count(*conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+    counted = sa.select(sa.func.count()).select_from(table_of(OutboxMail)).where(*conditions)
+    return counted.scalar_subquery()
+
+
+# Of our own reminders: anybody can forge bounces of mail that we never sent.
+_BOUNCED = sa.select(sa.func.count(sa.distinct(_M.about_external_id))).where(
+    _M.company_id == sa.bindparam("company"),
+    _M.kind == MailKind.BOUNCE.value,
+    _M.bounce_hard.is_(True),
+    _M.arrived_at >= sa.bindparam("day_ago"),
+    sa.exists().where(_O.message_id == _M.about_external_id, _OF_COMPANY),
+)
+_SPENT = sa.select(
+    sa.select(sa.func.max(_O.sending_at))
+    .where(_OF_CLIENT)
+    .scalar_subquery()
+    .label("client_mail_at"),
+    _count(_UNDER_WAY, _OF_CLIENT).label("client_waits"),
+    _count(_TODAY, _OF_MAILBOX).label("mailbox_today"),
+    _count(_UNDER_WAY, _OF_MAILBOX).label("mailbox_waits"),
+    _count(_TODAY, _OF_COMPANY).label("company_today"),
+    _count(_BEFORE, _OF_COMPANY).label("company_before"),
+    _BOUNCED.scalar_subquery().label("bounced_today"),
+)
+_PASSING = sa.and_(_M.bounce_hard.is_(False), _M.arrived_at >= sa.bindparam("since"))
+# Bounces and complaints alone are about another mail.
+_BOUNCES = sa.select(
+    sa.func.max(sa.case((_M.bounce_hard.is_(True), _M.arrived_at))),
+    sa.func.count(sa.distinct(sa.case((_PASSING, _M.about_external_id)))),
+    sa.func.max(sa.case((_PASSING, _M.arrived_at))),
+    sa.func.max(sa.case((_M.kind == MailKind.COMPLAINT.value, _M.arrived_at))),
+).where(
+    _M.company_id == sa.bindparam("company"),
+    _M.about_external_id.in_(
+        sa.select(_O.message_id).where(_OF_CLIENT, _O.recipient == sa.bindparam("address"))
+    ),
+)
 
 
 def hold_budgets(session: Session, integration_id: int, client_id: int) -> None:
@@ -42,59 +96,28 @@ def load_spent(
     day_ago: datetime,
 ) -> Spent:
     """weeks_began: from when on the usual number is counted, up to the beginning of today."""
-    o = OutboxMail
-    today = o.sending_at >= day_began
-    before = (o.sending_at >= weeks_began, o.sending_at < day_began)
-    under_way = sa.and_(UNSETTLED, o.state == OutboxState.CLAIMED.value)
+    given = {
+        "company": company_id,
+        "mailbox": integration_id,
+        "client": client_id,
+        "day_began": day_began,
+        "weeks_began": weeks_began,
+        "day_ago": day_ago,
+    }
+    row = session.execute(_SPENT, given).one()
     return Spent(
-        client_mail_at=session.scalar(
-            sa.select(sa.func.max(o.sending_at)).where(o.client_id == client_id)
-        ),
-        client_waits=_count(session, under_way, o.client_id == client_id) > 0,
-        mailbox_today=_count(session, today, o.integration_id == integration_id)
-        + _count(session, under_way, o.integration_id == integration_id),
-        company_today=_count(session, today, o.company_id == company_id),
-        company_before=_count(session, *before, o.company_id == company_id),
-        bounced_today=_count_bounces(session, company_id, day_ago),
+        client_mail_at=row.client_mail_at,
+        client_waits=row.client_waits > 0,
+        mailbox_today=row.mailbox_today + row.mailbox_waits,
+        company_today=row.company_today,
+        company_before=row.company_before,
+        bounced_today=row.bounced_today,
     )
-
-
-def _count(session: Session, *conditions: sa.ColumnElement[bool]) -> int:
-    query = sa.select(sa.func.count()).select_from(OutboxMail).where(*conditions)
-    return session.execute(query).scalar_one()
-
-
-def _count_bounces(session: Session, company_id: int, since: datetime) -> int:
-    """Of our own reminders: anybody can forge bounces of mail that we never sent."""
-    m, o = InboxMessage, OutboxMail
-    ours = sa.exists().where(o.message_id == m.about_external_id, o.company_id == company_id)
-    return session.execute(
-        sa.select(sa.func.count(sa.distinct(m.about_external_id))).where(
-            m.company_id == company_id,
-            m.kind == MailKind.BOUNCE.value,
-            m.bounce_hard.is_(True),
-            m.arrived_at >= since,
-            ours,
-        )
-    ).scalar_one()
 
 
 def load_bounces(
     session: Session, company_id: int, client_id: int, address: str, since: datetime
 ) -> Bounces:
     """What came back of our reminders to this address of the client; passing ones since `since`."""
-    o, m = OutboxMail, InboxMessage
-    ours = sa.select(o.message_id).where(o.client_id == client_id, o.recipient == address)
-    # Bounces and complaints alone are about another mail.
-    came_back = sa.select(
-        sa.func.max(sa.case((m.bounce_hard.is_(True), m.arrived_at))),
-        sa.func.count(sa.distinct(sa.case((_passing(since), m.about_external_id)))),
-        sa.func.max(sa.case((_passing(since), m.arrived_at))),
-        sa.func.max(sa.case((m.kind == MailKind.COMPLAINT.value, m.arrived_at))),
-    ).where(m.company_id == company_id, m.about_external_id.in_(ours))
-    return Bounces(*session.execute(came_back).one())
-
-
-def _passing(since: datetime) -> sa.ColumnElement[bool]:
-    m = InboxMessage
-    return sa.and_(m.bounce_hard.is_(False), m.arrived_at >= since)
+    given = {"company": company_id, "client": client_id, "address": address, "since": since}
+    return Bounces(*session.execute(_BOUNCES, given).one())
