@@ -228,18 +228,15 @@ def _require_nothing_under_way(session: Session, followups: Sequence[int]) -> No
 
 
 def _delete_followups(session: Session, client: ClientFound, followups: Sequence[int]) -> None:
-    o = OutboxMail
-    mails = session.execute(
-        sa.select(o.id, o.fingerprint).where(
-            o.company_id == client.company_id, o.client_id == client.id
-        )
-    ).all()
-    _keep_away(session, client.company_id, [row.fingerprint for row in mails])
-    for some in batches([row.id for row in mails]):
-        session.execute(sa.delete(SentCopy).where(SentCopy.outbox_id.in_(some)))
-        session.execute(sa.delete(o).where(o.id.in_(some)))
+    """The outbox rows in one statement, since one may refer to another."""
+    o, h = OutboxMail, FollowupHistory
+    theirs = (o.company_id == client.company_id, o.client_id == client.id)
+    mails = session.scalars(sa.select(o.fingerprint).where(*theirs)).all()
+    _keep_away(session, client.company_id, [each for each in mails if each])
+    of_theirs = SentCopy.outbox_id.in_(sa.select(o.id).where(*theirs))
+    session.execute(sa.delete(SentCopy).where(of_theirs))
+    session.execute(sa.delete(o).where(*theirs))
     for some in batches(followups):
-        h = FollowupHistory
         session.execute(sa.delete(h).where(h.followup_id.in_(some)))
         session.execute(sa.delete(Followup).where(Followup.id.in_(some)))
 
