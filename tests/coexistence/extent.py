@@ -1,7 +1,7 @@
 """How much is tried: a short form in every run of the tests, all of it in `make test-coexistence`.
 
 COEXISTENCE=long        the long form
-COEXISTENCE=everything  the same, and every single interleaving: hours
+COEXISTENCE=everything  the same, every interleaving and every freeze: hours
 COEXISTENCE_SEED=7      the moments of the kills, and what the short form picks out
 COEXISTENCE_SECONDS=600 how long each database is under the hammer
 """
@@ -9,13 +9,14 @@ COEXISTENCE_SECONDS=600 how long each database is under the hammer
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import pytest
 
 EVERYTHING = os.environ.get("COEXISTENCE") == "everything"
 LONG = EVERYTHING or os.environ.get("COEXISTENCE") == "long"
 SEED = int(os.environ.get("COEXISTENCE_SEED", "1"))
-ROUNDS = 12 if LONG else 2  # of each simultaneous start
+ROUNDS = 6 if LONG else 2  # of each simultaneous start
 KILLS = 20 if LONG else 2  # at random moments, of each script
 HAMMER_SECONDS = float(os.environ.get("COEXISTENCE_SECONDS", "60" if LONG else "4"))
 
@@ -23,3 +24,20 @@ HAMMER_SECONDS = float(os.environ.get("COEXISTENCE_SECONDS", "60" if LONG else "
 EVERY_DATABASE = pytest.mark.parametrize(
     "database", ["sqlite", "postgresql", *(["pgbouncer"] if LONG else [])], indirect=True
 )
+
+
+def each_with_a_database(short: int, long: Sequence[int], proxy_every: int) -> pytest.MarkDecorator:
+    """For a test of `database` and `first`: first points, batches, or the like.
+
+    The short form takes one of them. Through PgBouncer, where PostgreSQL does the same work, the
+    long form takes one in proxy_every.
+    """
+    taken = {
+        "sqlite": long,
+        "postgresql": long,
+        "pgbouncer": long[:: 1 if EVERYTHING else proxy_every],
+    }
+    if not LONG:
+        taken = {"sqlite": [short], "postgresql": [short]}
+    pairs = [(database, first) for database, firsts in taken.items() for first in firsts]
+    return pytest.mark.parametrize(("database", "first"), pairs, indirect=["database"])

@@ -15,7 +15,7 @@ import pytest
 
 from tests.coexistence.aftermath import end_leases
 from tests.coexistence.crash import Crashed, run_until
-from tests.coexistence.extent import EVERY_DATABASE, LONG, SEED
+from tests.coexistence.extent import LONG, SEED, each_with_a_database
 from tests.coexistence.figures import Figures
 from tests.coexistence.scenes import Mailbox
 from tests.coexistence.test_crash_points import (
@@ -28,10 +28,11 @@ from tests.coexistence.test_crash_points import (
 from tests.installation import Installation
 from tests.servers.faulty_smtp import FaultySmtpServer
 
-pytestmark = [EVERY_DATABASE, pytest.mark.usefixtures("clean_processes")]
+pytestmark = pytest.mark.usefixtures("clean_processes")
 
-BATCHES = range(10 if LONG else 1)  # each has a database for itself
-PAIRS_OF_A_BATCH = 6 if LONG else 1
+# Batches, each of which has a database for itself.
+EVERY_BATCH = each_with_a_database(0, range(10), 4)
+PAIRS_OF_A_BATCH = 4 if LONG else 1
 NOWHERE = -1
 
 
@@ -55,13 +56,13 @@ def told(met: Counter[str]) -> dict[str, int]:
     return {"pairs": met.pop("trials"), **{name: n for name, n in met.items() if name != "killed"}}
 
 
-@pytest.mark.parametrize("batch", BATCHES)
+@EVERY_BATCH
 def test_two_killed_senders_leave_every_reminder_once_or_uncertain(
     installation: Installation,
     embedded_imap: Any,
     faulty_smtp: FaultySmtpServer,
     figures: Figures,
-    batch: int,
+    first: int,
 ) -> None:
     def run(box: Mailbox, point: int) -> Crashed:
         end_leases(installation)
@@ -69,19 +70,19 @@ def test_two_killed_senders_leave_every_reminder_once_or_uncertain(
 
     met: Counter[str] = Counter()
     for box, crashed in pairs_of_crashes(
-        batch, lambda: reminders_of_every_kind(installation, embedded_imap, faulty_smtp), run
+        first, lambda: reminders_of_every_kind(installation, embedded_imap, faulty_smtp), run
     ):
         met += check_reminders(installation, embedded_imap, faulty_smtp, box, crashed)
     figures.add("pairs of crashes of the sender", **told(met))
 
 
-@pytest.mark.parametrize("batch", BATCHES)
+@EVERY_BATCH
 def test_two_killed_syncs_leave_every_mail_once(
     installation: Installation,
     embedded_imap: Any,
     faulty_smtp: FaultySmtpServer,
     figures: Figures,
-    batch: int,
+    first: int,
 ) -> None:
     def run(box: Mailbox, point: int) -> Crashed:
         end_leases(installation)
@@ -89,7 +90,7 @@ def test_two_killed_syncs_leave_every_mail_once(
 
     met: Counter[str] = Counter()
     for box, crashed in pairs_of_crashes(
-        batch, lambda: mails_of_every_kind(installation, embedded_imap, faulty_smtp), run
+        first, lambda: mails_of_every_kind(installation, embedded_imap, faulty_smtp), run
     ):
         met += check_mails(installation, embedded_imap, box, crashed)
     figures.add("pairs of crashes of sync", **told(met))

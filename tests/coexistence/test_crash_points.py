@@ -29,17 +29,17 @@ from tests.coexistence.aftermath import (
 )
 from tests.coexistence.books import delivery_faults, imbalances, unaccounted
 from tests.coexistence.crash import Crashed, run_until
-from tests.coexistence.extent import EVERY_DATABASE, LONG
+from tests.coexistence.extent import EVERY_DATABASE, each_with_a_database
 from tests.coexistence.figures import Figures
 from tests.coexistence.scenes import Mailbox, due_reminders, mail_with_file, new_mailbox
 from tests.installation import Installation, mail
 from tests.servers.faulty_smtp import FaultySmtpServer
 
-pytestmark = [EVERY_DATABASE, pytest.mark.usefixtures("clean_processes")]
+pytestmark = pytest.mark.usefixtures("clean_processes")
 
 STRIDE = 37
 # Every point is in the way of one test, each of which has a database for itself.
-FIRST_POINTS = range(STRIDE) if LONG else range(1)
+EVERY_POINT = each_with_a_database(0, range(STRIDE), 6)
 AROUND_THE_BODY = (
     "before SMTP the mail",
     "in the middle of the mail",
@@ -67,7 +67,7 @@ def crashes(
     raise AssertionError("the run never came to its end")
 
 
-@pytest.mark.parametrize("first", FIRST_POINTS)
+@EVERY_POINT
 def test_every_reminder_goes_out_once_or_is_uncertain(
     installation: Installation,
     embedded_imap: Any,
@@ -86,6 +86,7 @@ def test_every_reminder_goes_out_once_or_is_uncertain(
     figures.add("crash points of the sender", **met)
 
 
+@EVERY_DATABASE
 @pytest.mark.parametrize("label", AROUND_THE_BODY)
 def test_reminder_goes_out_once_or_is_uncertain_around_its_body(
     installation: Installation, embedded_imap: Any, faulty_smtp: FaultySmtpServer, label: str
@@ -170,7 +171,7 @@ def wrong_ends(installation: Installation, box: Mailbox, arrived: int) -> list[s
     return wrong
 
 
-@pytest.mark.parametrize("first", FIRST_POINTS)
+@EVERY_POINT
 def test_every_mail_is_stored_once(
     installation: Installation,
     embedded_imap: Any,

@@ -33,7 +33,7 @@ from backend.app.models import (
 from tests.coexistence.aftermath import end_leases
 from tests.coexistence.books import delivery_faults, imbalances
 from tests.coexistence.crash import Started, frozen_at
-from tests.coexistence.extent import EVERY_DATABASE, LONG, SEED
+from tests.coexistence.extent import EVERYTHING, LONG, SEED, each_with_a_database
 from tests.coexistence.figures import Figures
 from tests.coexistence.scenes import Mailbox
 from tests.coexistence.test_crash_points import (
@@ -48,10 +48,10 @@ from tests.servers.databases import Database
 from tests.servers.faulty_smtp import FaultySmtpServer
 from tests.servers.shared import wait_until
 
-pytestmark = [EVERY_DATABASE, pytest.mark.usefixtures("clean_processes")]
+pytestmark = pytest.mark.usefixtures("clean_processes")
 
 STRIDE = 37 if LONG else 67
-FIRST_POINTS = range(0, STRIDE, 2) if LONG else (SEED % STRIDE,)
+EVERY_POINT = each_with_a_database(SEED, range(0, STRIDE, 1 if EVERYTHING else 5), 4)
 MOST_POINTS = 2000
 IRREVOCABLE = ("before IMAP APPEND", "before IMAP literal")
 EXIT_STATUSES = (*ENDS, 75)  # 75: PostgreSQL had ended its transaction
@@ -122,7 +122,7 @@ def points(first: int) -> Iterator[int]:
     return iter(range(first, MOST_POINTS, STRIDE))
 
 
-@pytest.mark.parametrize("first", FIRST_POINTS)
+@EVERY_POINT
 def test_a_sender_that_wakes_up_late_sends_and_writes_nothing(
     installation: Installation,
     database: Database,
@@ -172,7 +172,7 @@ def late_answers(installation: Installation, smtp: FaultySmtpServer, run: Starte
     return settled
 
 
-@pytest.mark.parametrize("first", FIRST_POINTS)
+@EVERY_POINT
 def test_a_sync_that_wakes_up_late_writes_nothing(
     installation: Installation,
     database: Database,
