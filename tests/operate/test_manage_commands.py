@@ -65,6 +65,8 @@ def test_every_command_is_there() -> None:
         "followup preview",
         "followup postpone",
         "followup forecast",
+        "followup promise",
+        "followup restart",
         "settings show",
         "settings set",
         "settings check",

@@ -140,7 +140,8 @@ def record_decision(
 def _record_wait(session: Session, followup: DueFollowup, wait: Wait, now: datetime) -> None:
     """The history tells each new reason once, not each look. That a step is not due is no news."""
     words = spoken(wait)
-    followups.look_again(session, followup.id, wait.until, words)
+    for_client = wait.reason is ReasonCode.CLIENT_GAP
+    followups.look_again(session, followup.id, wait.until, words, for_client=for_client)
     before = (followup.auto_reason or "").partition(":")[0]
     if wait.reason is not ReasonCode.NOT_DUE and before != wait.reason:
         followups.record_history(

@@ -34,6 +34,7 @@ class FollowupFacts:
     soft_bounce_at   when the last of those came
     complained_at    the client told its provider that a mail of ours is unwanted
     approved_at      a person has looked at it and let it go on
+    client_gap_until its turn had come, and waited until then for other reminders to its client
     """
 
     type: str
@@ -61,6 +62,7 @@ class FollowupFacts:
     soft_bounce_at: datetime | None = None
     complained_at: datetime | None = None
     approved_at: datetime | None = None
+    client_gap_until: datetime | None = None
 
     @property
     def sent_before(self) -> datetime | None:

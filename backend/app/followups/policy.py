@@ -262,10 +262,12 @@ def _could_have_gone_out(
 ) -> datetime:
     """Since when it could have gone out, or `now`; long after that nobody expects it any more.
 
-    A wait for the client, the gap or the end of a closure is no delay of ours: it counts from the
-    end of the last one.
+    A wait for the client, the gap, other reminders to the client or the end of a closure is no
+    delay of ours: it counts from the end of the last one.
     """
     ends = [until for until, _, _ in _puts_off(facts, schedule, now)]
+    if facts.client_gap_until is not None:
+        ends.append(facts.client_gap_until)
     ready_at = max(turn.due_at, schedule.gap_end(facts) or turn.due_at, *ends, turn.due_at)
     return hours.next_opening(min(ready_at, now)) or now
 

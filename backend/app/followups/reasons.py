@@ -59,7 +59,10 @@ class ReasonCode(StrEnum):
     GIVEN_UP = "given_up", "the server put it off too many times"
     UNCERTAIN = "uncertain", "it may have gone out, and no proof came: a person must say"
     ON_ITS_WAY = "on_its_way", "another run is sending it at this moment"
-    ALREADY_SENT = "already_sent", "the outbox says that this step went out already"
+    ALREADY_SENT = (
+        "already_sent",
+        "the outbox says that this step went out already: set steps_sent to it, then release",
+    )
     RETRY_LATER = "retry_later", "the server put it off; another try follows"
     MAIL_IN_QUARANTINE = "mail_in_quarantine", "a mail from this client could not be read yet"
     HISTORY_NOT_READ = (

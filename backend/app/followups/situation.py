@@ -95,6 +95,7 @@ def load_situation(session: Session, followup_id: int, now: datetime) -> Situati
         soft_bounce_at=bounces.soft_at,
         complained_at=bounces.complained_at,
         approved_at=followup.approved_at,
+        client_gap_until=followup.client_gap_until,
     )
     return Situation(followup, company, rules, facts, mailbox_id, answers_in)
 
@@ -157,7 +158,14 @@ def _bounces(session: Session, followup: DueFollowup, now: datetime) -> Bounces:
 
 
 def _answers_since(followup: DueFollowup) -> datetime:
-    return (followup.last_step_at or followup.created_at) - CLOCK_TOLERANCE
+    """What came before was answered by the last step, or a person has read it and said so.
+
+    Of what a person has seen the tolerance takes nothing back: it would stop the reminders again.
+    An answer of that moment which is read later counts, since it came into the inbox later.
+    """
+    since = (followup.last_step_at or followup.created_at) - CLOCK_TOLERANCE
+    seen_at = followup.answers_seen_at
+    return since if seen_at is None else max(since, seen_at - WHOLE_SECONDS)
 
 
 def answer_may_be_left(session: Session, situation: Situation) -> bool:

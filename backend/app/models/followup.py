@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.app.channel import Channel
 from backend.app.models.base import Base, one_of, same_company
-from backend.app.models.types import BigId, created, instant, optional_instant
+from backend.app.models.types import BigId, Document, Json, created, instant, optional_instant
 
 
 class AutoState(StrEnum):
@@ -45,6 +45,8 @@ class Followup(Base):
     promised_until   the client's promise: no reminder until this day is over
     postponed_until  no reminder before this day
     approved_at      a person has let it go on, though it was old, bounced or one of too many
+    answers_seen_at  a person has read what came before and wants the reminders to go on
+    client_gap_until its turn had come, and other reminders to its client made it wait till then
     payment_link, signature_link   https addresses for this one; NULL: the company's, if any
     document      a file below DOCUMENTS_DIR/<company_id>/ that goes with each of its mails
     """
@@ -99,6 +101,8 @@ class Followup(Base):
     promised_until: Mapped[date | None]
     postponed_until: Mapped[date | None]
     approved_at: Mapped[optional_instant]
+    answers_seen_at: Mapped[optional_instant]
+    client_gap_until: Mapped[optional_instant]
     next_action_at: Mapped[created]
     created_at: Mapped[created]
     payment_link: Mapped[str | None] = mapped_column(sa.String(2000))
@@ -117,6 +121,7 @@ class OutboxMail(Base):
     token          grows with each claim; a worker whose token is older must not send
     sending_at     since when the body may be out
     needs_person   uncertain, and no proof came in time
+    facts          what the step's last decision rested on, before its body went out
     provider_id    what the provider calls a text message that it has taken
     smtp_code      the server's last code, SMTP's or HTTP's
     """
@@ -176,6 +181,7 @@ class OutboxMail(Base):
     needs_person: Mapped[bool] = mapped_column(server_default=sa.false())
     smtp_code: Mapped[int | None]
     error: Mapped[str | None] = mapped_column(sa.String(500))
+    facts: Mapped[Document | None] = mapped_column(Json)
     created_at: Mapped[created]
 
 
@@ -195,7 +201,10 @@ class HistoryStatus(StrEnum):
 
 
 class FollowupHistory(Base):
-    """What was done and why, for the company to read. One row at most for each sent step."""
+    """What was done and why, for the company to read. One row at most for each sent step.
+
+    facts: what a decision rested on, see facts.snapshot; NULL where nothing was decided.
+    """
 
     __tablename__ = "followup_history"
     __table_args__ = (
@@ -224,3 +233,4 @@ class FollowupHistory(Base):
     reason: Mapped[str | None] = mapped_column(sa.String(200))
     sent_by_name: Mapped[str] = mapped_column(sa.String(200), server_default="")
     sent_at: Mapped[instant]
+    facts: Mapped[Document | None] = mapped_column(Json)

@@ -10,12 +10,14 @@ from datetime import date, datetime
 from sqlalchemy.orm import Session
 
 from backend.app.errors import Refused
+from backend.app.followups.reasons import ReasonCode, status_reason
 from backend.app.mail.message import Address
 from backend.app.models import AutoState, HistoryStatus, OutboxState
 from backend.app.store import admin_followups, admin_tenants, followups
 from backend.app.store.admin_records import FollowupRow, NewFollowup
 from backend.app.store.clients import find_or_create_client
 
+OPEN = "pending"  # the status of what an answer had stopped, and is open again
 BY_PERSON = "by_person"  # auto_reason of what somebody stopped by hand
 
 
@@ -49,7 +51,7 @@ def release_followup(
     """
     row = _locked(session, company_id, followup_id)
     if row.auto_state != AutoState.HELD:
-        raise Refused(f"follow-up {followup_id} is not held, it is {_state(row)}")
+        raise Refused(f"follow-up {followup_id} is not held, it is {_state(row)}{_way_on(row)}")
     _refuse_uncertain(session, followup_id)
     admin_followups.plan_failed_again(session, followup_id)
     admin_followups.set_automation(session, followup_id, AutoState.ACTIVE, None, now)
@@ -70,6 +72,55 @@ def approve_ahead(
     admin_followups.approve(session, followup_id, now)
     followups.look_again(session, followup_id, now, row.auto_reason)
     _record(session, row, HistoryStatus.RELEASED, "may go though it is old", now, by)
+
+
+def restart_followup(
+    session: Session, company_id: int | None, followup_id: int, now: datetime, by: str
+) -> None:
+    """stopped -> active, from the step after the last one that went out.
+
+    What the client has written so far counts as read; what comes from now on stops it again (I7).
+    As with a release, the next step may go though it is old. Raises Refused where it has not
+    stopped or is switched off, its status says that it has ended, or a step is uncertain.
+    """
+    row = _locked(session, company_id, followup_id)
+    if row.auto_state != AutoState.STOPPED:
+        raise Refused(f"follow-up {followup_id} has not stopped, it is {_state(row)}{_way_on(row)}")
+    if not row.auto_enabled:
+        raise Refused(f"automatic reminders are switched off for follow-up {followup_id}")
+    ended = status_reason(row.status)
+    if ended not in (None, ReasonCode.ANSWERED):
+        raise Refused(
+            f"the status of follow-up {followup_id} is {row.status!r}: change that first, in the "
+            "application that wrote it"
+        )
+    _refuse_uncertain(session, followup_id)
+    admin_followups.plan_failed_again(session, followup_id)
+    admin_followups.reopen(session, followup_id, now, status=OPEN if ended else None)
+    _record(session, row, HistoryStatus.RELEASED, f"restarted; was {_state(row)}", now, by)
+
+
+def promise_followup(
+    session: Session,
+    company_id: int | None,
+    followup_id: int,
+    until: date,
+    now: datetime,
+    by: str,
+) -> FollowupRow:
+    """The client has promised to settle it by `until`; asked again on the day after.
+
+    What is held stays held. Raises Refused when it has ended. Returns the follow-up.
+    """
+    row = _locked(session, company_id, followup_id)
+    if row.auto_state not in (AutoState.ACTIVE, AutoState.HELD):
+        raise Refused(
+            f"follow-up {followup_id} has ended already, it is {_state(row)}{_way_on(row)}"
+        )
+    admin_followups.promise(session, followup_id, until)
+    followups.look_again(session, followup_id, now, row.auto_reason)
+    _record(session, row, HistoryStatus.POSTPONED, f"promised by {until.isoformat()}", now, by)
+    return row
 
 
 def stop_followup(
@@ -138,6 +189,13 @@ def _locked(session: Session, company_id: int | None, followup_id: int) -> Follo
 
 def _state(row: FollowupRow) -> str:
     return f"{row.auto_state} ({row.auto_reason})" if row.auto_reason else row.auto_state
+
+
+def _way_on(row: FollowupRow) -> str:
+    """What a person may do about a follow-up that has stopped."""
+    if row.auto_state != AutoState.STOPPED:
+        return ""
+    return f"; to open it again: manage.py followup restart {row.id}"
 
 
 def _record(

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from backend.app.errors import Refused
 from backend.app.followups import settle
 from backend.app.store import admin_followups, outbox
+from backend.app.store.admin_records import FollowupRow
 from backend.app.store.records import OutboxClaim
 
 
@@ -25,10 +26,14 @@ def accept_as_sent(
 
 def send_again(
     session: Session, company_id: int | None, outbox_id: int, now: datetime, by: str
-) -> None:
-    """It did not arrive: the next run decides on it anew. Raises Refused as accept_as_sent does."""
+) -> FollowupRow:
+    """It did not arrive: the next run decides on it anew, if it looks at the follow-up at all.
+
+    Returns the follow-up as it is then. Raises Refused as accept_as_sent does.
+    """
     claimed = _load_uncertain(session, company_id, outbox_id)
     settle.resend(session, claimed, now, by=by)
+    return admin_followups.load_followup_row(session, company_id, claimed.followup_id)
 
 
 def _load_uncertain(session: Session, company_id: int | None, outbox_id: int) -> OutboxClaim:

@@ -229,6 +229,30 @@ def approve(session: Session, followup_id: int, at: datetime) -> None:
     session.execute(sa.update(Followup).where(Followup.id == followup_id).values(approved_at=at))
 
 
+def reopen(session: Session, followup_id: int, at: datetime, *, status: str | None) -> None:
+    """stopped -> active, with a person's word that all answers were read. The caller holds the row.
+
+    status: the new business status; None leaves it.
+    """
+    values: dict[str, object] = {
+        "auto_state": AutoState.ACTIVE.value,
+        "auto_reason": None,
+        "next_action_at": at,
+        "answers_seen_at": at,
+        "approved_at": at,
+    }
+    if status is not None:
+        values["status"] = status
+    session.execute(sa.update(Followup).where(Followup.id == followup_id).values(**values))
+
+
+def promise(session: Session, followup_id: int, until: date) -> None:
+    """The caller holds the row."""
+    session.execute(
+        sa.update(Followup).where(Followup.id == followup_id).values(promised_until=until)
+    )
+
+
 def postpone(session: Session, followup_id: int, until: date) -> None:
     """The caller holds the row."""
     session.execute(

@@ -43,6 +43,8 @@ _FOLLOWUP_COLUMNS = (
     Followup.promised_until,
     Followup.postponed_until,
     Followup.approved_at,
+    Followup.answers_seen_at,
+    Followup.client_gap_until,
     Followup.auto_reason,
     Followup.created_at,
     Client.name.label("client_name"),
@@ -73,6 +75,7 @@ _LOOK_AGAIN = (
     )
     .values(next_action_at=sa.bindparam("at"), auto_reason=sa.bindparam("reason"))
 )
+_LOOK_AGAIN_FOR_CLIENT = _LOOK_AGAIN.values(client_gap_until=sa.bindparam("at"))
 _RECORD_HISTORY = sa.insert(table_of(FollowupHistory))
 _WAIT_FOR_LOCK = (
     sa.select(Followup.auto_state)
@@ -181,10 +184,20 @@ def has_quarantined_mail(session: Session, company_id: int, sender_key: str) -> 
     return found is not None
 
 
-def look_again(session: Session, followup_id: int, at: datetime, reason: str | None) -> None:
-    """Leave an active follow-up alone until `at` (aware UTC)."""
+def look_again(
+    session: Session,
+    followup_id: int,
+    at: datetime,
+    reason: str | None,
+    *,
+    for_client: bool = False,
+) -> None:
+    """Leave an active follow-up alone until `at` (aware UTC).
+
+    for_client: its turn has come, but for other reminders to its client.
+    """
     given = {"followup": followup_id, "at": at, "reason": reason and reason[:200]}
-    session.execute(_LOOK_AGAIN, given)
+    session.execute(_LOOK_AGAIN_FOR_CLIENT if for_client else _LOOK_AGAIN, given)
 
 
 def release(session: Session, followup_id: int, at: datetime | None) -> None:

@@ -162,6 +162,8 @@ class DueFollowup:
     promised_until: date | None
     postponed_until: date | None
     approved_at: datetime | None
+    answers_seen_at: datetime | None
+    client_gap_until: datetime | None
     auto_reason: str | None
     created_at: datetime
     client_name: str

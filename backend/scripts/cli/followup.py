@@ -23,6 +23,7 @@ from backend.scripts.cli.commands import (
 from backend.scripts.cli.followup_forecast import forecast
 from backend.scripts.cli.followup_import import import_
 from backend.scripts.cli.followup_preview import preview
+from backend.scripts.cli.followup_turns import promise, restart
 from backend.scripts.cli.terminal import local_time, say, show_json, show_table
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def command() -> None:
 command.add_command(import_)
 command.add_command(preview)
 command.add_command(forecast)
+command.add_command(promise)
+command.add_command(restart)
 
 
 @command.command(

@@ -88,5 +88,12 @@ def resend(outbox_id: int, company_id: int | None, by: str) -> None:
     from backend.scripts.cli.installation import opened
 
     with opened():
-        db.write(send_again, company_id, outbox_id, db.utc_now(), by)
-    say(f"outbox row {outbox_id} is planned again; the next run decides on it")
+        row = db.write(send_again, company_id, outbox_id, db.utc_now(), by)
+    if row.auto_state == "active" and row.auto_enabled:
+        say(f"outbox row {outbox_id} is planned again; the next run decides on it")
+        return
+    why = f"{row.auto_state}: {row.auto_reason}" if row.auto_enabled else "switched off"
+    say(f"outbox row {outbox_id} is no longer uncertain, and nothing is sent:")
+    say(f"follow-up {row.id} is {why}")
+    if row.auto_state == "stopped":
+        say(f"to open it again: manage.py followup restart {row.id}")
