@@ -120,10 +120,10 @@ class FolderReader:
             visit.spend(0 if large else batch.size, len(batch.uids))
         except RelanceError as refusal:  # when it is this batch's turn: the one before comes first
             return partial(_raise, refusal)
-        if thread is not None and batch.size <= visit.run.settings.sync_batch_bytes:
-            return thread.submit(self.connection.mails, batch.uids).result
         if large:
             return partial(self._fetch_text, batch)
+        if thread is not None and batch.size <= visit.run.settings.sync_batch_bytes:
+            return thread.submit(self.connection.mails, batch.uids).result
         return partial(self.connection.mails, batch.uids)
 
     def _is_large(self, batch: Batch) -> bool:
