@@ -58,6 +58,7 @@ def draft_step(
         "client_id": followup.client_id,
         "integration_id": account.id,
         "conversation_id": conversation_id,
+        "facts": followup.facts,
     }
     if decision.channel is Channel.SMS:
         message = text_message(session, situation, decision.step, account, now)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, fields
+from datetime import UTC, date, datetime
 
 from backend.app.channel import Channel
 from backend.app.followups.reasons import ReasonCode
@@ -77,6 +77,23 @@ class FollowupFacts:
         return self.approved_at is not None and (
             self.last_step_at is None or self.approved_at >= self.last_step_at
         )
+
+
+def snapshot(facts: FollowupFacts) -> dict[str, object]:
+    """The facts that say something, as JSON has them: what is kept beside a decision.
+
+    No name, address, amount or text: those stand in the rows. Instants in UTC, without fractions.
+    """
+    found: dict[str, object] = {}
+    for part in fields(facts):
+        value = getattr(facts, part.name)
+        if isinstance(value, datetime):
+            found[part.name] = value.astimezone(UTC).isoformat(timespec="seconds")
+        elif isinstance(value, date):
+            found[part.name] = value.isoformat()
+        elif value != part.default:
+            found[part.name] = value
+    return {name: value for name, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)

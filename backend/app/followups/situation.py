@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from backend.app.channel import Channel
 from backend.app.followups.budgets import USUAL_OVER_WEEKS, check_budgets
 from backend.app.followups.calendar import start_of_day
+from backend.app.followups.facts import snapshot
 from backend.app.followups.policy import (
     Decision,
     FollowupFacts,
@@ -97,7 +98,8 @@ def load_situation(session: Session, followup_id: int, now: datetime) -> Situati
         approved_at=followup.approved_at,
         client_gap_until=followup.client_gap_until,
     )
-    return Situation(followup, company, rules, facts, mailbox_id, answers_in)
+    decided_on = replace(followup, facts=snapshot(facts))
+    return Situation(decided_on, company, rules, facts, mailbox_id, answers_in)
 
 
 def _answers_in(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from backend.app.followups.draft import Draft
 from backend.app.followups.policy import Hold, Send, Wait
 from backend.app.followups.reasons import ReasonCode
 from backend.app.followups.situation import Situation, load_situation
-from backend.app.models import AutoState
+from backend.app.models import AutoState, HistoryStatus
 from backend.app.operate.followup_actions import BY_PERSON
 from backend.app.store import admin_followups
 from backend.app.store.admin_records import FollowupRow, HistoryRow, OutboxRow
@@ -86,8 +86,17 @@ def explain_followup(
         verdict=verdict if looked_at else None,
         facts=facts,
         outbox=admin_followups.list_outbox(session, followup_id=followup_id),
-        history=admin_followups.list_history(session, followup_id),
+        history=_history(session, followup_id),
     )
+
+
+def _history(session: Session, followup_id: int) -> list[HistoryRow]:
+    """What a step was sent on was decided when it was claimed, and is kept in the outbox."""
+    of_step = admin_followups.load_step_facts(session, followup_id)
+    return [
+        replace(line, facts=of_step.get(line.step)) if line.status == HistoryStatus.SENT else line
+        for line in admin_followups.list_history(session, followup_id)
+    ]
 
 
 def shown_facts(situation: Situation) -> dict[str, object]:

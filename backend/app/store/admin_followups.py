@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -135,6 +136,14 @@ def list_history(session: Session, followup_id: int) -> list[HistoryRow]:
         .order_by(FollowupHistory.sent_at, FollowupHistory.id)
     ).all()
     return [HistoryRow(**row._mapping) for row in rows]
+
+
+def load_step_facts(session: Session, followup_id: int) -> dict[int, Any]:
+    """What each step's last claim rested on, by its number."""
+    rows = session.execute(
+        sa.select(OutboxMail.step, OutboxMail.facts).where(OutboxMail.followup_id == followup_id)
+    ).all()
+    return {row.step: row.facts for row in rows}
 
 
 def list_outbox(

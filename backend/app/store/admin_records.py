@@ -141,7 +141,10 @@ class OutboxRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryRow:
-    """One line of a follow-up's history, without the text that was sent."""
+    """One line of a follow-up's history, without the text that was sent.
+
+    facts: what a decision rested on (see followups/facts.py); None where nothing was decided.
+    """
 
     id: int
     step: int
@@ -151,6 +154,7 @@ class HistoryRow:
     sent_by_name: str
     sent_at: datetime
     conversation_id: int | None
+    facts: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

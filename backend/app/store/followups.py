@@ -290,7 +290,7 @@ def record_history(
     by: str = "",
     channel: Channel = Channel.EMAIL,
 ) -> None:
-    given = {
+    given: dict[str, object] = {
         "company_id": followup.company_id,
         "followup_id": followup.id,
         "conversation_id": conversation_id,
@@ -302,4 +302,6 @@ def record_history(
         "sent_by_name": by[:200],
         "sent_at": at,
     }
-    session.execute(_RECORD_HISTORY, given)
+    # Left out where there are none: a JSON column takes None for the JSON word.
+    facts = {} if followup.facts is None else {"facts": followup.facts}
+    session.execute(_RECORD_HISTORY, given | facts)

@@ -140,7 +140,10 @@ class Reminder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueFollowup:
-    """A follow-up with its client, as they stand in the rows. Instants are aware UTC."""
+    """A follow-up with its client, as they stand in the rows. Instants are aware UTC.
+
+    facts: what a decision on it rests on, to be kept in its history; None where none is at hand.
+    """
 
     id: int
     company_id: int
@@ -177,6 +180,7 @@ class DueFollowup:
     payment_link: str | None
     signature_link: str | None
     document: str | None
+    facts: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -315,6 +315,8 @@ def _say_explanation(found: Explanation) -> None:
             words = f"  {local_time(line.sent_at, zone)}  step {line.step} {line.status}"
             by = f" by {line.sent_by_name}" if line.sent_by_name else ""
             say(words + (f": {line.reason}" if line.reason else "") + by)
+            if line.facts:
+                say(f"      on: {', '.join(f'{k} {v}' for k, v in line.facts.items())}")
 
 
 def _shown(value: object, zone: str) -> str:
