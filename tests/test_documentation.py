@@ -18,6 +18,9 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)")
 # Paths of the checkout, as they are named in running text.
 PATH = re.compile(r"`((?:backend|docs|tests|alembic|\.ci)/[\w./-]+)`")
+# One test of a file: `tests/test_db.py::test_a_transaction_...`
+TEST = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
+IN_ARGUMENTS = re.compile(r"ARGS=\"([^\"]*)\"")
 MANAGE = re.compile(r"manage\.py ((?:[a-z-]+ ?)+)((?:--[a-z-]+)?)")
 MAKE = re.compile(r"\bmake ([a-z-]+)")
 
@@ -46,6 +49,16 @@ def test_every_named_file_is_there(page: Path) -> None:
     for path in PATH.findall(page.read_text(encoding="utf-8")):
         made = path.startswith(("backend/data", "backend/logs"))  # by init and by cron
         assert made or (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_named_test_is_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for path, name in TEST.findall(text):
+        assert f"\ndef {name}(" in (ROOT / path).read_text(), f"{path}::{name}"
+    for words in IN_ARGUMENTS.findall(text):
+        for path in re.findall(r"tests/\S+", words):
+            assert (ROOT / path).exists(), path
 
 
 def code(page: Path) -> Iterator[str]:

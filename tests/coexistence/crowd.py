@@ -6,6 +6,7 @@ the database refuses it is counted where the driver says so, before anything of 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -104,7 +105,8 @@ class Crowd(AbstractContextManager["Crowd"]):
             assert time.monotonic() < deadline, "a worker does not end"
             for worker in self._workers:
                 if worker.is_alive():
-                    os.kill(worker.pid, with_signal)
+                    with contextlib.suppress(ProcessLookupError):  # it has ended just now
+                        os.kill(worker.pid, with_signal)
                     worker.join(PAUSE_SECONDS)
         self._workers = []
 

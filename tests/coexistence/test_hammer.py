@@ -216,16 +216,20 @@ def aftermath(
     read_everything(installation)
     host.let_time_pass()
     installation.send()
-    by_address = {box.account.address: box for box in boxes}
-    doubtful = {row.message_id for row in installation.rows(OutboxMail, UNCERTAIN)}
-    accepted = smtp.accepted()
-    for mail in accepted:
-        if (mail.message_id or "").strip("<>") in doubtful:  # the provider filed it
+    while doubtful := in_doubt(installation, smtp):
+        by_address = {box.account.address: box for box in boxes}
+        for mail in doubtful:  # the provider filed it
             imap.append(by_address[mail.mail_from].account, mail.raw, "Sent")
-    read_everything(installation)
-    host.let_time_pass()
-    installation.send()
+        read_everything(installation)
+        host.let_time_pass()
+        installation.send()
     return len(smtp.accepted())
+
+
+def in_doubt(installation: Installation, smtp: FaultySmtpServer) -> list[AcceptedMail]:
+    """What the server took of the steps that are uncertain."""
+    uncertain = {row.message_id for row in installation.rows(OutboxMail, UNCERTAIN)}
+    return [mail for mail in smtp.accepted() if (mail.message_id or "").strip("<>") in uncertain]
 
 
 def read_everything(installation: Installation) -> None:

@@ -49,9 +49,11 @@ def restart_postgresql(home: Path) -> None:
     """End every connection of a private PostgreSQL and start it again, as an upgrade would."""
     root = os.geteuid() == 0
     programs = next(home.glob("*/pginstall*/bin")) if root else _programs()
-    control = (str(programs / "pg_ctl"), "restart", "-w", "-m", "fast")
+    control = (str(programs / "pg_ctl"), "restart", "-w", "-m", "fast", "-D", str(home / "data"))
+    # Said once more: what it keeps of them for a restart loses its quotes at each one.
+    options = ("-o", f"{OPTIONS} {RELAXED} -k {home}")
     log = ("-l", str(home / "postgresql.log"))
-    run_program(*control, "-D", str(home / "data"), *log, user="nobody" if root else None)
+    run_program(*control, *options, *log, user="nobody" if root else None)
 
 
 @contextlib.contextmanager
