@@ -2,6 +2,9 @@
 
 import sys
 from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine import Connection
 
 from alembic import context
 
@@ -12,10 +15,20 @@ from backend.app.db import create_engine
 from backend.app.models import Base
 
 
+def _driver(connection: Connection) -> Any:
+    """The driver's own connection, on which no transaction begins by itself."""
+    return connection.connection.driver_connection
+
+
 def migrate() -> None:
     url = context.config.attributes.get("url") or load_settings().database_url
     engine = create_engine(url)
     with engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            # A table that is copied is dropped, which keys that point at it would refuse:
+            # https://sqlite.org/lang_altertable.html#otheralter. Within a transaction it has no
+            # effect, so it is said before the first one begins.
+            _driver(connection).execute("PRAGMA foreign_keys = OFF")
         context.configure(
             connection=connection,
             target_metadata=Base.metadata,
@@ -26,6 +39,10 @@ def migrate() -> None:
         )
         with context.begin_transaction():
             context.run_migrations()
+        if connection.dialect.name == "sqlite":
+            broken = _driver(connection).execute("PRAGMA foreign_key_check").fetchall()
+            if broken:
+                raise SystemExit(f"the migration broke references: {broken[:5]}")
     engine.dispose()
 
 

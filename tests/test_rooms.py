@@ -67,7 +67,7 @@ MAIL_EDGES = {"endpoint", "imap", "oauth", "sasl", "smtp", "web"}
 PURE_FOLLOWUPS = (
     *("budgets", "calendar", "company_rules", "facts", "policy", "reasons", "schedule"),
     *("settings", "text_wording", "wording"),
-    *("late_payment", "letterhead", "own_templates"),
+    *("late_payment", "letterhead", "own_templates", "group_wording"),
 )
 PURE = {
     *(f"backend.app.inbox.{name}" for name in ("plan", "placement", "filing", "rules", "backoff")),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from backend.app.models import (
     Base,
@@ -57,7 +57,8 @@ def unaccounted(installation: Installation, imap: Any, mailbox_id: int, account:
 def delivery_faults(installation: Installation, accepted: Sequence[AcceptedMail]) -> list[str]:
     """Where the outbox and what the SMTP server took over contradict each other (I6)."""
     times = Counter((mail.message_id or "").strip("<>") for mail in accepted)
-    outbox = {row.message_id: row.state for row in installation.rows(OutboxMail)}
+    mails = installation.rows(OutboxMail, OutboxMail.carried_by.is_(None))
+    outbox = {row.message_id: row.state for row in mails}
     lines = [f"{name} was delivered {n} times" for name, n in times.items() if n > 1]
     lines += [f"{name} was delivered, but is in no outbox" for name in times if name not in outbox]
     may_be_out = (OutboxState.SENT.value, OutboxState.UNCERTAIN.value)
@@ -144,8 +145,13 @@ def reminders_half_settled(session: Session) -> Iterator[str]:
     lines = _count(session, sa.select(history.followup_id, history.step).where(said))
     filed = _count(session, sa.select(message.company_id, message.external_id))
     steps: Counter[int] = Counter()
+    carrier = aliased(OutboxMail)
+    own = o.carried_by.is_(None)
+    mail = sa.case((own, o.message_id), else_=carrier.message_id).label("message_id")
     for row in session.execute(
-        sa.select(o.id, o.company_id, o.followup_id, o.step, o.state, o.message_id)
+        sa.select(o.id, o.company_id, o.followup_id, o.step, o.state, mail).outerjoin(
+            carrier, carrier.id == o.carried_by
+        )
     ):
         sent = row.state == OutboxState.SENT.value
         steps[row.followup_id] += sent
@@ -158,12 +164,25 @@ def reminders_half_settled(session: Session) -> Iterator[str]:
             yield f"follow-up {followup_id} counts {counted} steps, the outbox {steps[followup_id]}"
 
 
+def mails_in_two_minds(session: Session) -> Iterator[str]:
+    """While a mail may be out, and after it went, every step that it carries stands as it does."""
+    o, carrier = OutboxMail, aliased(OutboxMail)
+    out = [OutboxState.SENDING.value, OutboxState.UNCERTAIN.value, OutboxState.SENT.value]
+    query = (
+        sa.select(o.id, o.state, carrier.id.label("mail"), carrier.state.label("mail_state"))
+        .join(carrier, carrier.id == o.carried_by)
+        .where(o.state.in_(out), sa.or_(o.state != carrier.state, carrier.carried_by.is_not(None)))
+    )
+    for row in session.execute(query):
+        yield f"outbox row {row.id} is {row.state}, its mail {row.mail} is {row.mail_state}"
+
+
 def ledger_without_messages(session: Session) -> Iterator[str]:
     """Each mail that came in is stored under one UID; each quarantined UID has its raw mail."""
     stored = LedgerEntry.state == LedgerState.STORED.value
     yield from _doubled(session, LedgerEntry, LedgerEntry.message_id, where=stored)
     from_server = sa.select(LedgerEntry.message_id).where(stored)
-    reminders = sa.select(OutboxMail.message_id)
+    reminders = sa.select(OutboxMail.message_id).where(OutboxMail.message_id.is_not(None))
     orphans = sa.select(InboxMessage.id).where(
         InboxMessage.id.not_in(from_server), InboxMessage.external_id.not_in(reminders)
     )
@@ -182,5 +201,6 @@ CHECKS: tuple[Callable[[Session], Iterator[str]], ...] = (
     wrong_counters,
     leases_left,
     reminders_half_settled,
+    mails_in_two_minds,
     ledger_without_messages,
 )

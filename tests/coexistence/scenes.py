@@ -11,7 +11,7 @@ from email.policy import SMTP
 from email.utils import format_datetime
 from typing import Any
 
-from tests.installation import Installation, mail
+from tests.installation import ALWAYS_OPEN, Installation, mail
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,17 @@ def due_reminders(installation: Installation, mailbox: Mailbox, number: int) -> 
         for n in range(number)
     ]
     ids = [installation.add_followup(mailbox.company_id, client) for client in clients]
+    installation.make_fresh(mailbox.id, mailbox.company_id)
+    return ids
+
+
+def grouped_reminders(installation: Installation, mailbox: Mailbox, number: int) -> list[int]:
+    """Follow-ups of one new client that are due and, by the company's wish, go in one mail."""
+    rules = {**ALWAYS_OPEN, "invoice_unpaid": {"group": True}}
+    installation.set_settings(mailbox.company_id, {"followups": rules})
+    address = f"g-{secrets.token_hex(4)}@client.test"
+    client = installation.add_client(mailbox.company_id, address)
+    ids = [installation.add_followup(mailbox.company_id, client) for _ in range(number)]
     installation.make_fresh(mailbox.id, mailbox.company_id)
     return ids
 

@@ -6,7 +6,7 @@ Every few of them in the short form, every one in the long. What is a crash poin
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -31,7 +31,13 @@ from tests.coexistence.books import delivery_faults, imbalances, unaccounted
 from tests.coexistence.crash import Crashed, run_until
 from tests.coexistence.extent import EVERY_DATABASE, each_with_a_database
 from tests.coexistence.figures import Figures
-from tests.coexistence.scenes import Mailbox, due_reminders, mail_with_file, new_mailbox
+from tests.coexistence.scenes import (
+    Mailbox,
+    due_reminders,
+    grouped_reminders,
+    mail_with_file,
+    new_mailbox,
+)
 from tests.installation import Installation, mail
 from tests.servers.faulty_smtp import FaultySmtpServer
 
@@ -103,6 +109,56 @@ def check_around_the_body(
     check_reminders(installation, imap, smtp, box, crashed)
 
 
+@EVERY_POINT
+def test_a_mail_about_three_goes_out_once_or_is_uncertain(
+    installation: Installation,
+    embedded_imap: Any,
+    faulty_smtp: FaultySmtpServer,
+    figures: Figures,
+    first: int,
+) -> None:
+    trials = crashes(
+        first,
+        lambda: three_in_one_mail(installation, embedded_imap, faulty_smtp),
+        lambda box, point: kill_sender(installation, box, point),
+    )
+    met: Counter[str] = Counter()
+    for box, crashed in trials:
+        met += check_group(installation, embedded_imap, faulty_smtp, box, crashed)
+    figures.add("crash points of the sender, three in one mail", **met)
+
+
+@EVERY_DATABASE
+@pytest.mark.parametrize("label", ["in the middle of the mail", "after SMTP the final dot"])
+def test_a_mail_about_three_goes_out_once_or_is_uncertain_around_its_body(
+    installation: Installation, embedded_imap: Any, faulty_smtp: FaultySmtpServer, label: str
+) -> None:
+    box = three_in_one_mail(installation, embedded_imap, faulty_smtp)
+    crashed = kill_sender(installation, box, label)
+    assert crashed.label == label
+    check_group(installation, embedded_imap, faulty_smtp, box, crashed)
+
+
+def three_in_one_mail(installation: Installation, imap: Any, smtp: FaultySmtpServer) -> Mailbox:
+    box = new_mailbox(installation, imap, smtp)
+    grouped_reminders(installation, box, 3)
+    assert not installation.sync(company_id=box.company_id).failed
+    return box
+
+
+def check_group(
+    installation: Installation, imap: Any, smtp: FaultySmtpServer, box: Mailbox, crashed: Crashed
+) -> Counter[str]:
+    """As for the others, and all three have the same end, whatever it is."""
+    allowed = (("sent", "uncertain"),) * 3
+    met = check_reminders(installation, imap, smtp, box, crashed, allowed)
+    rows = outbox_of(installation, box)
+    at = crashed.label or "the end"
+    assert (len({row.state for row in rows}), at) == (1, at)
+    assert (sum(row.carried_by is None for row in rows), at) == (1, at)
+    return met
+
+
 def kill_sender(
     installation: Installation, box: Mailbox, point: int | str, *faults: str
 ) -> Crashed:
@@ -110,7 +166,12 @@ def kill_sender(
 
 
 def check_reminders(
-    installation: Installation, imap: Any, smtp: FaultySmtpServer, box: Mailbox, crashed: Crashed
+    installation: Installation,
+    imap: Any,
+    smtp: FaultySmtpServer,
+    box: Mailbox,
+    crashed: Crashed,
+    allowed: Sequence[Collection[str | None]] = ALLOWED_ENDS,
 ) -> Counter[str]:
     """Run on to the end, and beyond; returns what the trial adds to the figures."""
     at = crashed.label or "the end"
@@ -122,7 +183,7 @@ def check_reminders(
     assert (imbalances(installation), at) == ([], at)
     assert (delivery_faults(installation, smtp.accepted()), at) == ([], at)
     assert (unproven_after_a_day(installation), at) == ([], at)
-    assert (wrong_ends(installation, box, arrived), at) == ([], at)
+    assert (wrong_ends(installation, box, arrived, allowed), at) == ([], at)
     met["trials"] += 1
     met["killed"] += crashed.label is not None
     met["unproven"] += len(installation.rows(OutboxMail, UNCERTAIN, company_is(box)))
@@ -156,16 +217,22 @@ def outbox_of(installation: Installation, box: Mailbox) -> list[OutboxMail]:
     return installation.rows(OutboxMail, company_is(box))
 
 
-def wrong_ends(installation: Installation, box: Mailbox, arrived: int) -> list[str]:
+def wrong_ends(
+    installation: Installation,
+    box: Mailbox,
+    arrived: int,
+    allowed_ends: Sequence[Collection[str | None]],
+) -> list[str]:
     """Follow-ups that ended as they must not. arrived: how many mails the server took over."""
     followups = installation.rows(Followup, Followup.company_id == box.company_id)
     states = {row.followup_id: row.state for row in outbox_of(installation, box)}
     wrong = [
         f"follow-up {followup.id} is {states.get(followup.id)}, not one of {allowed}"
-        for followup, allowed in zip(followups, ALLOWED_ENDS, strict=True)
+        for followup, allowed in zip(followups, allowed_ends, strict=True)
         if states.get(followup.id) not in allowed
     ]
-    sent = list(states.values()).count("sent")
+    mails = [row for row in outbox_of(installation, box) if row.carried_by is None]
+    sent = [row.state for row in mails].count("sent")
     if sent != arrived:
         wrong.append(f"{arrived} arrived, {sent} are sent")
     return wrong

@@ -35,6 +35,7 @@ from tests.coexistence.scenes import (
     Mailbox,
     due_reminders,
     fill,
+    grouped_reminders,
     new_mailbox,
     threads,
 )
@@ -45,6 +46,7 @@ pytestmark = EVERY_DATABASE
 
 CLIENTS, REPLIES = 6, 1
 REMINDERS = 6
+IN_ONE_MAIL = 3
 KILLED = -9
 
 
@@ -110,7 +112,8 @@ def test_killed_senders_leave_every_reminder_once_or_uncertain(
 
     arrived = settle_by_the_copies_in_sent(installation, embedded_imap, box, accepted)
     assert imbalances(installation) == []
-    assert installation.count(OutboxMail, OutboxMail.state == "sent") == arrived
+    sent = (OutboxMail.state == "sent", OutboxMail.carried_by.is_(None))
+    assert installation.count(OutboxMail, *sent) == arrived
     assert unproven_after_a_day(installation) == []
     uncertain = states[OutboxState.UNCERTAIN.value]
     figures.add(
@@ -125,6 +128,7 @@ def kill_senders(installation: Installation, box: Mailbox) -> int:
     moments, killed = random.Random(SEED), 0
     for _ in range(KILLS):
         due_reminders(installation, box, REMINDERS)
+        grouped_reminders(installation, box, IN_ONE_MAIL)
         ended = run_and_kill(installation, ["followups"], moments.uniform(0, usual))
         killed += ended.status == KILLED
         end_leases(installation)

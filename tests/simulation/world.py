@@ -47,13 +47,18 @@ class Killed(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A body that reached the client's mailbox, whatever the sender learned of it."""
+    """A step whose mail reached the client's mailbox, whatever the sender learned of it.
+
+    mail: the number of the mail; several steps may lie in one.
+    """
 
     at: datetime
     client: int
     followup: int
     step: int
     mailbox: int
+    mail: int
+    message_id: str
 
 
 @dataclass
@@ -73,6 +78,7 @@ class World:
     reading: bool = True
     nested: bool = False
     messages: int = 0
+    mails: int = 0
 
     def note(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
@@ -174,15 +180,10 @@ class World:
         self.note("paid")
 
     def bounces(self, delivery: Delivery, *, hard: bool) -> None:
-        (row,) = self.rows(
-            sa.select(OutboxMail.message_id).where(
-                OutboxMail.followup_id == delivery.followup, OutboxMail.step == delivery.step
-            )
-        )
         if hard:
             self.bounced.setdefault(delivery.client, self.now)
         self.note("bounced hard" if hard else "bounced softly")
-        about = {"about_external_id": row.message_id, "from_key": "mailer-daemon@mx.test"}
+        about = {"about_external_id": delivery.message_id, "from_key": "mailer-daemon@mx.test"}
         self._mail(delivery.client, "bounce", self.now, bounce_hard=hard, **about)
 
     # -- people ------------------------------------------------------------------------------
@@ -192,7 +193,7 @@ class World:
         o = OutboxMail
         asked = self.rows(
             sa.select(o.id, o.company_id, o.followup_id, o.step).where(
-                o.state == "uncertain", o.needs_person
+                o.state == "uncertain", o.needs_person, o.carried_by.is_(None)
             )
         )
         for row in asked:
@@ -207,7 +208,7 @@ class World:
         o = OutboxMail
         for row in self.rows(
             sa.select(o.followup_id, o.step, o.client_id, o.message_id, o.fingerprint).where(
-                o.state == "uncertain"
+                o.state == "uncertain", o.carried_by.is_(None)
             )
         ):
             filed = self.rows(
@@ -274,21 +275,35 @@ class Server:
             world.answers(_client_of(recipient))
             world.freshen()
         elif dice < 0.20:
-            for followup in world.rows(
+            pending = world.rows(
                 sa.select(Followup.id).where(
                     Followup.client_id == _client_of(recipient), Followup.status == "pending"
                 )
-            ):
+            )
+            for followup in pending[: world.chance.choice([1, len(pending)])]:
                 world.pays(followup.id)
 
     def _arrives(self, recipient: str, raw: bytes) -> None:
         world, o = self.world, OutboxMail
-        (row,) = world.rows(
-            sa.select(o.followup_id, o.step, o.client_id, o.integration_id).where(o.raw == raw)
+        (mail,) = world.rows(
+            sa.select(o.id, o.message_id, o.integration_id, o.state).where(o.raw == raw)
         )
-        world.deliveries.append(
-            Delivery(world.now, row.client_id, row.followup_id, row.step, row.integration_id)
-        )
+        carried = sa.and_(o.carried_by == mail.id, o.state == mail.state)
+        world.mails += 1
+        for row in world.rows(
+            sa.select(o.followup_id, o.step, o.client_id).where(sa.or_(o.id == mail.id, carried))
+        ):
+            world.deliveries.append(
+                Delivery(
+                    world.now,
+                    row.client_id,
+                    row.followup_id,
+                    row.step,
+                    mail.integration_id,
+                    world.mails,
+                    mail.message_id,
+                )
+            )
 
 
 def _client_of(recipient: str) -> int:
@@ -316,7 +331,10 @@ TYPES = ("invoice_unpaid", "quote_unanswered", "missing_information")
 def people_the_world(
     world: World, companies: list[tuple[str, str, dict[str, Any]]], followups: int, days: int
 ) -> None:
-    """companies: time zone, country, rules. Two follow-ups a client, due at any time of it."""
+    """companies: time zone, country, rules. Two follow-ups a client, due at any time of it.
+
+    Of a company that groups its invoices every other client has two, due at about the same time.
+    """
     installation = world.installation
     account = type("Account", (), {"address": "", "username": "u", "password": "p"})()
     edge = type("Edge", (), {"host": "127.0.0.1", "tls_port": 1, "port": 1})()
@@ -329,13 +347,24 @@ def people_the_world(
         row = MailboxState(integration_id=mailbox, company_id=company, fresh_at=world.now)
         installation.change(lambda s, row=row: s.merge(row))
     ids = [row.id for row in world.rows(sa.select(InboxIntegration.company_id.label("id")))]
-    client = 0
+    grouping = {
+        each
+        for each, (_, _, rules) in zip(ids, companies, strict=True)
+        if rules.get("invoice_unpaid", {}).get("group")
+    }
+    client, due = 0, world.now.date()
     for number in range(followups):
         company = ids[number // 2 % len(ids)]
         if number % 2 == 0:
             client = _new_client(world, company)
+        type_ = TYPES[number % len(TYPES)]
+        if company in grouping and number // 2 // len(ids) % 2 == 0:
+            type_ = "invoice_unpaid"
+            if number % 2:
+                _new_followup(world, company, client, due + timedelta(days=number % 3), type_)
+                continue
         due = (world.now + timedelta(days=world.chance.randrange(days))).date()
-        _new_followup(world, company, client, due, TYPES[number % len(TYPES)])
+        _new_followup(world, company, client, due, type_)
 
 
 def _new_client(world: World, company: int) -> int:

@@ -1,19 +1,23 @@
 """Decide on one follow-up and, where a step is due, claim it: one transaction, on fresh rows.
 
-Lock order: the follow-up's row (whoever holds it may change its outbox rows), the mailbox, the
-client. Nothing here speaks to the network.
+Lock order: the follow-up's row (whoever holds it may change its outbox rows), the rows of those
+that may go in the same mail, the mailbox, the client. Nothing here speaks to the network or reads
+a file.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from backend.app.followups.documents import DocumentUnusable
+from backend.app.errors import ClaimLost
+from backend.app.followups.documents import Documents, DocumentUnusable
 from backend.app.followups.draft import Draft, draft_step
 from backend.app.followups.facts import spoken
+from backend.app.followups.group import find_beside
 from backend.app.followups.policy import (
     Decision,
     Hold,
@@ -25,6 +29,7 @@ from backend.app.followups.policy import (
 )
 from backend.app.followups.reasons import status_reason
 from backend.app.followups.situation import (
+    OTHER_HANDS_RETRY,
     Situation,
     decide_now,
     load_situation,
@@ -34,9 +39,18 @@ from backend.app.followups.text_draft import TextUnusable
 from backend.app.followups.wording import MissingVariable, WordingUnusable
 from backend.app.models import AutoState, HistoryStatus, OutboxState
 from backend.app.store import followups, outbox, traffic
-from backend.app.store.records import DueFollowup, OutboxClaim, Spent
+from backend.app.store.records import DueFollowup, OutboxClaim, Spent, StepClaim
 
 STATUS_ANSWERED = "answered"
+# What the row of a step has in common with that of the mail which carries it.
+_SHARED = (
+    "company_id",
+    "client_id",
+    "integration_id",
+    "conversation_id",
+    "recipient",
+    "subject",
+)
 
 
 def claim_followup(
@@ -47,13 +61,15 @@ def claim_followup(
     now: datetime,
     *,
     sent_in_run: int = 0,
-    documents: Path | None = None,
+    documents: Documents | None = None,
 ) -> tuple[Decision, OutboxClaim | None] | None:
     """Decide, and claim where the decision is to send. A function for db.write.
 
-    sent_in_run: how many of the company's reminders this run has sent. documents: DOCUMENTS_DIR.
-    None when another worker has this follow-up. Raises SettingsInvalid.
+    sent_in_run: how many of the company's reminders this run has sent. documents: what was read of
+    DOCUMENTS_DIR; None for an installation without. None when another worker has this follow-up, or
+    is about to take it along. Raises SettingsInvalid and DocumentsUnread.
     """
+    documents = documents or Documents(None)
     if not followups.lock_active(session, followup_id):
         return None
     situation = load_situation(session, followup_id, now)
@@ -72,25 +88,29 @@ def prepare(
     situation: Situation,
     now: datetime,
     spent_beside: Spent,
-    documents: Path | None,
+    documents: Documents,
     *,
     hold: bool,
 ) -> Draft | Stop | Hold | Wait:
     """The decision and, where it is to send, the mail.
 
-    spent_beside: what counts against the budgets besides what the tables say. hold: keep the
-    mailbox's and the client's rows until the commit, so that the budgets stay as they were counted.
+    spent_beside: what counts against the budgets besides what the tables say. hold: keep the rows
+    of what goes in the same mail, of the mailbox and of the client until the commit, so that
+    decisions and budgets stay as they are. Raises DocumentsUnread.
     """
     decision = decide_now(session, situation, now)
     if not isinstance(decision, Send):
         return decision
+    beside = find_beside(session, situation, decision, now, hold=hold)
+    if beside is None:
+        return Wait(now + OTHER_HANDS_RETRY, ReasonCode.ON_ITS_WAY)
     if hold and situation.mailbox_id is not None:
         traffic.hold_budgets(session, situation.mailbox_id, situation.followup.client_id)
     limited = within_budgets(session, situation, spent_beside, now)
     if limited is not None:
         return limited
     try:
-        return draft_step(session, situation, decision, now, documents)
+        return draft_step(session, situation, decision, now, documents, beside)
     except MissingVariable as missing:
         return Hold(ReasonCode.MISSING_VARIABLE, missing.name)
     except WordingUnusable as unusable:
@@ -109,16 +129,32 @@ def _claim(
     lease_seconds: int,
     now: datetime,
 ) -> OutboxClaim | None:
-    if draft.decision.skipped:
-        skipped = draft.decision.skipped
-        outbox.cancel_planned(session, followup_id, skipped, why="a later step goes")
+    _cancel_skipped(session, followup_id, draft.decision)
     claimed = outbox.claim(
         session, followup_id, draft.decision.step, owner, lease_seconds, draft.columns
     )
-    if claimed is not None:
-        # Others need not look while it is on its way; recovery looks at the outbox instead.
-        followups.look_again(session, followup_id, now + timedelta(seconds=lease_seconds), None)
-    return claimed
+    if claimed is None:
+        return None
+    held_back = now + timedelta(seconds=lease_seconds)
+    # Others need not look while it is on its way; recovery looks at the outbox instead.
+    followups.look_again(session, followup_id, held_back, None)
+    carried = []
+    for each in draft.companions:
+        other = each.situation.followup.id
+        _cancel_skipped(session, other, each.decision)
+        columns = {name: draft.columns[name] for name in _SHARED}
+        carried.append(
+            outbox.claim_companion(
+                session, claimed, other, each.step, owner, lease_seconds, columns
+            )
+        )
+        followups.look_again(session, other, held_back, None)
+    return replace(claimed, companions=tuple(carried))
+
+
+def _cancel_skipped(session: Session, followup_id: int, decision: Send) -> None:
+    if decision.skipped:
+        outbox.cancel_planned(session, followup_id, decision.skipped, why="a later step goes")
 
 
 def record_decision(
@@ -165,26 +201,43 @@ def _record_end(session: Session, followup: DueFollowup, reason: ReasonCode, now
 
 def begin_sending(
     session: Session, claimed: OutboxClaim, lease_seconds: int, now: datetime
-) -> Stop | Hold | Wait | None:
-    """Between DATA and the body: take responsibility, or learn that something stops the step.
+) -> dict[int, Stop | Hold | Wait] | None:
+    """Between DATA and the body: take responsibility, or learn what stops which follow-up.
 
-    What comes back besides None was not committed as 'sending': nothing may go out. Raises
-    ClaimLost, and SettingsInvalid when the rules were broken meanwhile.
+    What comes back besides None was not committed as 'sending': nothing may go out, and the steps
+    that nothing stops are planned again, for a mail without the others. Raises ClaimLost, and
+    SettingsInvalid when the rules were broken meanwhile.
     """
-    auto_state = followups.wait_for_lock(session, claimed.followup_id)
-    situation = load_situation(session, claimed.followup_id, now)
-    stop = stops_before_body(situation.facts, situation.rules, now, claimed.channel)
-    if stop is None and auto_state is not AutoState.ACTIVE:
-        stop = Stop(ReasonCode.DISABLED)
-    if stop is None:
+    active = {each: followups.wait_for_lock(session, each) for each in claimed.followup_ids}
+    situations = {each: load_situation(session, each, now) for each in active}
+    stops: dict[int, Stop | Hold | Wait] = {}
+    for each, situation in situations.items():
+        stop = stops_before_body(situation.facts, situation.rules, now, claimed.channel)
+        if stop is None and active[each] is not AutoState.ACTIVE:
+            stop = Stop(ReasonCode.DISABLED)
+        if stop is not None:
+            stops[each] = stop
+    if not stops:
         outbox.begin_sending(session, claimed, lease_seconds)
         return None
-    outbox.settle_not_sent(
-        session,
-        claimed,
-        OutboxState.CANCELLED,
-        error=f"stopped before the body: {stop.reason.value}",
-        count_attempt=False,
-    )
-    record_decision(session, situation.followup, stop, now)
-    return stop
+    left = [step for step in claimed.steps if _leave(session, step, stops, now)]
+    if not left:
+        raise ClaimLost(f"step {claimed.step} of follow-up {claimed.followup_id} is not ours now")
+    for each in (step.followup_id for step in left):
+        if each in stops:
+            record_decision(session, situations[each].followup, stops[each], now)
+    return stops
+
+
+def _leave(
+    session: Session, step: StepClaim, stops: Mapping[int, Stop | Hold | Wait], now: datetime
+) -> bool:
+    """Give a claimed step up, stopped or to be decided on anew. False when it is not ours now."""
+    stop = stops.get(step.followup_id)
+    if stop is not None:
+        why = f"stopped before the body: {stop.reason.value}"
+        return outbox.leave(session, step, OutboxState.CANCELLED, why)
+    ours = outbox.leave(session, step, OutboxState.PLANNED)
+    if ours:
+        followups.look_again(session, step.followup_id, now, None)
+    return ours

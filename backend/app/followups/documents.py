@@ -7,6 +7,7 @@ of another company or of the machine, be it by `..`, an absolute path or a symbo
 from __future__ import annotations
 
 import mimetypes
+from collections.abc import Iterable
 from pathlib import Path
 
 from backend.app.errors import RelanceError
@@ -18,6 +19,52 @@ MOST_BYTES = 7 * 1024 * 1024
 
 class DocumentUnusable(RelanceError):
     """The file cannot go with the reminder, which must be held. The message says why."""
+
+
+class DocumentsUnread(RelanceError):
+    """Files that were not read before the transaction that needs them. names: which ones."""
+
+    def __init__(self, company_id: int, names: tuple[str, ...]) -> None:
+        super().__init__(f"not read yet: {', '.join(names)}")
+        self.company_id = company_id
+        self.names = names
+
+
+class Documents:
+    """The files that go with reminders. root: DOCUMENTS_DIR.
+
+    beforehand: no file is read while it is asked for, since a transaction is open then; what is
+    missing raises DocumentsUnread, and who began the transaction reads it and begins anew.
+    """
+
+    def __init__(self, root: Path | None, *, beforehand: bool = False) -> None:
+        self._root = root
+        self._beforehand = beforehand
+        self._read: dict[tuple[int, str], Attachment | DocumentUnusable] = {}
+
+    def read(self, company_id: int, names: Iterable[str]) -> None:
+        """Read them from the disk, and keep what was found."""
+        for name in names:
+            try:
+                found: Attachment | DocumentUnusable = load_document(self._root, company_id, name)
+            except DocumentUnusable as unusable:
+                found = unusable
+            self._read[company_id, name] = found
+
+    def require(self, company_id: int, names: Iterable[str | None]) -> None:
+        """Have these at hand; None stands for no file. Raises DocumentsUnread."""
+        unread = [name for name in names if name and (company_id, name) not in self._read]
+        if unread and self._beforehand:
+            raise DocumentsUnread(company_id, tuple(unread))
+        self.read(company_id, unread)
+
+    def get(self, company_id: int, name: str) -> Attachment:
+        """Raises DocumentUnusable, and DocumentsUnread."""
+        self.require(company_id, [name])
+        found = self._read[company_id, name]
+        if isinstance(found, DocumentUnusable):
+            raise found
+        return found
 
 
 def load_document(root: Path | None, company_id: int, name: str) -> Attachment:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from sqlalchemy.orm import Session
 
 from backend.app.channel import Channel
-from backend.app.followups.documents import load_document
-from backend.app.followups.particulars import sender_name, word_step
+from backend.app.followups.documents import Documents
+from backend.app.followups.group import Member, companions
+from backend.app.followups.particulars import sender_name, word_group, word_step
 from backend.app.followups.policy import Send
 from backend.app.followups.situation import Situation
 from backend.app.followups.text_draft import text_columns, text_message
@@ -29,11 +30,13 @@ class Draft:
     """A step that may go out now. columns: the outbox row's, as far as they are the mail's.
 
     length: of a text message; None for a mail.
+    companions: what goes in the same mail, each with its own step.
     """
 
     decision: Send
     columns: dict[str, object]
     length: Length | None = None
+    companions: Sequence[Member] = ()
 
 
 def draft_step(
@@ -41,18 +44,18 @@ def draft_step(
     situation: Situation,
     decision: Send,
     now: datetime,
-    documents: Path | None = None,
+    documents: Documents,
+    beside: Sequence[int] = (),
 ) -> Draft:
-    """Raises MissingVariable, WordingUnusable, DocumentUnusable or TextUnusable.
+    """Raises MissingVariable, WordingUnusable, DocumentUnusable, DocumentsUnread or TextUnusable.
 
-    The situation has a mailbox and an address: decide_now saw to it. documents: DOCUMENTS_DIR.
+    The situation has a mailbox and an address: decide_now saw to it. beside: the follow-ups that
+    may go in the same mail, see group.py.
     """
     followup, company = situation.followup, situation.company
     assert situation.mailbox_id is not None  # noqa: S101
     account = mailboxes.load_account(session, situation.mailbox_id)
-    conversation_id = followup.conversation_id or conversations.find_latest_of_client(
-        session, company.id, followup.client_id
-    )
+    conversation_id = find_conversation(session, situation)
     common: dict[str, object] = {
         "company_id": company.id,
         "client_id": followup.client_id,
@@ -64,7 +67,10 @@ def draft_step(
         message = text_message(session, situation, decision.step, account, now)
         message_id = _message_id(session, followup.id, decision.step, account)
         return Draft(decision, common | text_columns(message, message_id), message.length)
-    mail = outgoing(session, situation, decision.step, account, conversation_id, now, documents)
+    lead = Member(situation, decision)
+    with_it = companions(session, lead, beside, account, conversation_id, now, documents)
+    steps = [(each.situation, each.step) for each in (lead, *with_it)]
+    mail = outgoing(session, steps, account, conversation_id, now, documents)
     raw = compose(mail)
     columns: dict[str, object] = {
         "channel": Channel.EMAIL.value,
@@ -75,23 +81,37 @@ def draft_step(
         "content": mail.text,
         "raw": raw,
     }
-    return Draft(decision, common | columns)
+    return Draft(decision, common | columns, companions=with_it)
+
+
+def find_conversation(session: Session, situation: Situation) -> int | None:
+    """Where its reminder is to lie; None when it opens a conversation."""
+    followup = situation.followup
+    return followup.conversation_id or conversations.find_latest_of_client(
+        session, situation.company.id, followup.client_id
+    )
 
 
 def outgoing(
     session: Session,
-    situation: Situation,
-    step: int,
+    steps: Sequence[tuple[Situation, int]],
     account: MailboxAccount,
     conversation_id: int | None,
     now: datetime,
-    documents: Path | None,
+    documents: Documents,
 ) -> OutgoingMail:
-    """The mail of any step, due or not. Raises MissingVariable or DocumentUnusable."""
+    """The mail of any step, due or not, or of several, of which the first leads.
+
+    Raises MissingVariable, WordingUnusable, DocumentUnusable or DocumentsUnread.
+    """
+    situation, step = steps[0]
     followup, company, rules = situation.followup, situation.company, situation.rules.mail
-    wording = word_step(situation, step, account, now)
+    single = len(steps) == 1
+    wording = (
+        word_step(situation, step, account, now) if single else word_group(steps, account, now)
+    )
     thread = _thread(session, followup, conversation_id)
-    file = followup.document and load_document(documents, company.id, followup.document)
+    names = [each.followup.document for each, _ in steps]
     return OutgoingMail(
         message_id=_message_id(session, followup.id, step, account),
         sender=Address(account.email, _one_line(sender_name(situation, account) or company.name)),
@@ -103,7 +123,7 @@ def outgoing(
         reply_to=Address(rules.reply_to) if rules.reply_to else None,
         in_reply_to=thread[-1] if thread else None,
         references=tuple(thread),
-        attachments=(file,) if file else (),
+        attachments=tuple(documents.get(company.id, name) for name in names if name),
         auto_submitted=rules.auto_submitted,
         language=spoken_language(followup.client_language or company.language),
     )
@@ -121,7 +141,7 @@ def _thread(session: Session, followup: DueFollowup, conversation_id: int | None
 def _message_id(session: Session, followup_id: int, step: int, account: MailboxAccount) -> str:
     """A step that is tried again keeps its Message-ID: two copies are known as one mail."""
     tried_before = outbox.find_step(session, followup_id, step)
-    if tried_before is not None:
+    if tried_before is not None and tried_before.message_id is not None:
         return tried_before.message_id
     return make_message_id(ascii_domain(account.email.rpartition("@")[2]))
 

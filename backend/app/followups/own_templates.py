@@ -45,6 +45,23 @@ VARIABLES = frozenset(
         "source_label",
     )
 )
+# Those of one follow-up alone have no meaning in a mail about several, and the other way round.
+GROUP_SUFFIX = "_group"
+GROUP_VARIABLES = frozenset(
+    (
+        "all_reminded",
+        "count",
+        "items",
+        "late_items",
+        "late_total",
+        "links",
+        "some_reminded",
+        "total",
+    )
+)
+_OF_ALL = frozenset(
+    ("client_email", "client_name", "company_name", "sender_email", "sender_name", "signature")
+)
 FILTERS = frozenset(("capitalize", "lower", "trim", "upper"))
 _NODES = (
     nodes.Template,
@@ -104,7 +121,7 @@ def _walk(tree: nodes.Template) -> list[nodes.Node]:
 def _require_allowed(node: nodes.Node) -> None:
     if not isinstance(node, _NODES):
         raise ValueError(f"line {node.lineno}: {type(node).__name__.lower()} is not allowed here")
-    if isinstance(node, nodes.Name) and node.name not in VARIABLES:
+    if isinstance(node, nodes.Name) and node.name not in VARIABLES | GROUP_VARIABLES:
         raise ValueError(
             f"line {node.lineno}: there is no variable {node.name[:60]}; there are "
             + ", ".join(sorted(VARIABLES))
@@ -113,6 +130,12 @@ def _require_allowed(node: nodes.Node) -> None:
         raise ValueError(f"line {node.lineno}: there is no filter {node.name[:60]} here")
     if isinstance(node, nodes.Test) and node.name not in ("defined", "undefined"):
         raise ValueError(f"line {node.lineno}: there is no test {node.name[:60]} here")
+
+
+@lru_cache(maxsize=500)
+def _names_in(source: str) -> frozenset[str]:
+    tree = _environment(html=False).parse(source)
+    return frozenset(node.name for node in tree.find_all(nodes.Name))
 
 
 class OwnTemplate(Rules):
@@ -149,6 +172,13 @@ class OwnTemplate(Rules):
                     "template", "{name}: {error}", {"name": name, "error": str(error)}
                 ) from None
         return self
+
+    def misplaced(self, name: str) -> list[str]:
+        """The variables that have no value in a template of this name; see GROUP_SUFFIX."""
+        sources = filter(None, (self.subject, self.text, self.html, self.sms))
+        used = frozenset().union(*map(_names_in, sources))
+        known = _OF_ALL | GROUP_VARIABLES if name.endswith(GROUP_SUFFIX) else VARIABLES
+        return sorted(used - known)
 
 
 Language = Literal["fr", "en"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, datetime
 from decimal import Decimal
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from backend.app.followups.company_rules import LINK_BLANKS, is_web_address
+from backend.app.followups.group_wording import Item, render_group
 from backend.app.followups.late_payment import LateDue, late_due
 from backend.app.followups.settings import FollowupType
 from backend.app.followups.situation import Situation
@@ -42,6 +45,31 @@ def word_text(situation: Situation, step: int, account: MailboxAccount, now: dat
         style_of(situation, step),
         followup.client_language or company.language,
         wording_context(situation, account, step, now),
+    )
+
+
+def word_group(
+    steps: Sequence[tuple[Situation, int]], account: MailboxAccount, now: datetime
+) -> Wording:
+    """One mail about several, in the firmest of their tones, the longest due first.
+
+    Raises MissingVariable.
+    """
+    first, _ = steps[0]
+    styles = [style_of(*each) for each in steps]
+    firmest = max(style.escalation for style in styles)
+    in_order = sorted(
+        steps, key=lambda each: (each[0].facts.due_date or date.max, each[0].followup.id)
+    )
+    items = [
+        Item(wording_context(each, account, step, now), each.facts.sent_before is not None)
+        for each, step in in_order
+    ]
+    return render_group(
+        FollowupType(first.followup.type),
+        replace(styles[0], escalation=firmest),
+        first.followup.client_language or first.company.language,
+        items,
     )
 
 

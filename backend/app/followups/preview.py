@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from datetime import datetime
-from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -17,6 +16,7 @@ from sqlalchemy.orm import Session
 from backend.app import db
 from backend.app.errors import SettingsInvalid
 from backend.app.followups.claim import prepare
+from backend.app.followups.documents import Documents
 from backend.app.followups.draft import Draft
 from backend.app.followups.policy import Hold, Stop, Wait
 from backend.app.followups.send import MOST_LOOKS, tell
@@ -30,9 +30,13 @@ log = logging.getLogger("relance.followups")
 
 
 class Tally:
-    """What would have gone out so far."""
+    """What would have gone out so far.
+
+    carried: follow-up -> the one in whose mail it would go.
+    """
 
     def __init__(self) -> None:
+        self.carried: dict[int, int] = {}
         self._companies: Counter[int] = Counter()
         self._mailboxes: Counter[int] = Counter()
         self._clients: dict[int, datetime] = {}
@@ -46,7 +50,9 @@ class Tally:
             in_run=company,
         )
 
-    def add(self, situation: Situation, now: datetime) -> None:
+    def add(self, situation: Situation, draft: Draft, now: datetime) -> None:
+        for each in draft.companions:
+            self.carried[each.situation.followup.id] = situation.followup.id
         self._companies[situation.company.id] += 1
         self._mailboxes[situation.mailbox_id or 0] += 1
         self._clients[situation.followup.client_id] = now
@@ -57,14 +63,15 @@ def preview_followup(
     followup_id: int,
     now: datetime,
     tally: Tally,
-    documents: Path | None = None,
+    documents: Documents | None = None,
 ) -> Draft | Stop | Hold | Wait:
     """What claim_followup would decide. Raises SettingsInvalid."""
+    documents = documents or Documents(None)
     situation = load_situation(session, followup_id, now)
     prepared = prepare(session, situation, now, tally.beside(situation), documents, hold=False)
     if not isinstance(prepared, Draft):
         return prepared
-    tally.add(situation, now)
+    tally.add(situation, prepared, now)
     return prepared
 
 
@@ -85,13 +92,18 @@ def show_due_followups(
     for each in due:
         if run.stopping() or report.counts.get("would_send", 0) >= limit:
             return
-        if each.company_id not in shares.used_up:
+        if shares.has_room_for(each):
             _look_at(run, report, shares, tally, each)
 
 
 def _look_at(run: Run, report: Report, shares: Shares, tally: Tally, due: Due) -> None:
+    if due.id in tally.carried:
+        report.add("would_carry")
+        log.info("followup=%d would go in the mail of followup=%d", due.id, tally.carried[due.id])
+        return
     try:
-        prepared = db.read(preview_followup, due.id, run.now(), tally, run.settings.documents_dir)
+        documents = Documents(run.settings.documents_dir)
+        prepared = db.read(preview_followup, due.id, run.now(), tally, documents)
     except SettingsInvalid as error:
         report.fail("settings_invalid")
         log.error("followup=%d settings: %s", due.id, error)

@@ -1,6 +1,7 @@
 """What killed or frozen runs left in the outbox, put right at the start of every run.
 
 claimed, lease over     nothing had gone out          -> planned
+    in a mail that a person has stopped               -> planned
 sending, lease over     it may have gone out          -> uncertain
 uncertain, proof came   its copy in Sent, a reply to it, a bounce of it  -> sent
                         a text message: the provider lists it
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -22,15 +24,19 @@ from backend.app.followups.witness import find_proof
 from backend.app.models import OutboxState
 from backend.app.runtime import Report, Run
 from backend.app.store import outbox
-from backend.app.store.records import OutboxClaim
+from backend.app.store.records import OutboxClaim, StepClaim
 
 log = logging.getLogger("relance.followups")
+
+Claim = TypeVar("Claim", OutboxClaim, StepClaim)
 
 
 def recover(run: Run, report: Report) -> None:
     now, hours = run.now(), run.settings.uncertain_hours
     for claimed in db.read(outbox.list_abandoned, OutboxState.CLAIMED):
         _attempt(report, "taken_back", claimed, lambda s, c: settle.take_back(s, c, now))
+    for step in db.read(outbox.list_orphaned):
+        _attempt(report, "taken_back", step, lambda s, c: settle.take_back_orphan(s, c, now))
     for claimed in db.read(outbox.list_abandoned, OutboxState.SENDING):
         _attempt(
             report, "uncertain", claimed, lambda s, c: settle.abandon_sending(s, c, now, hours)
@@ -54,10 +60,7 @@ def _settle_uncertain(run: Run, report: Report, claimed: OutboxClaim) -> None:
 
 
 def _attempt(
-    report: Report,
-    name: str,
-    claimed: OutboxClaim,
-    settlement: Callable[[Session, OutboxClaim], object],
+    report: Report, name: str, claimed: Claim, settlement: Callable[[Session, Claim], object]
 ) -> None:
     try:
         db.write(settlement, claimed)
@@ -70,10 +73,11 @@ def _attempt(
         log.exception("outbox=%d internal error", claimed.id)
         return
     report.add(name)
-    log.warning(
-        "followup=%d step=%d outbox=%d recovered as=%s",
-        claimed.followup_id,
-        claimed.step,
-        claimed.id,
-        name,
-    )
+    for step in claimed.steps if isinstance(claimed, OutboxClaim) else (claimed,):
+        log.warning(
+            "followup=%d step=%d outbox=%d recovered as=%s",
+            step.followup_id,
+            step.step,
+            step.id,
+            name,
+        )

@@ -8,12 +8,16 @@
         the body, the final dot, the reply
         settle            history, message, conversation, next step                one commit
 
+Where a company wishes it, one mail carries what is due of several follow-ups of a client: one
+claim and one settlement for all of them (group.py).
+
 A killed run leaves 'claimed' (nothing went out) or 'sending' (it may have): see recover.py.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from datetime import timedelta
 
 from sqlalchemy.exc import DBAPIError
@@ -31,6 +35,7 @@ from backend.app.errors import (
 )
 from backend.app.followups import settle
 from backend.app.followups.claim import begin_sending, claim_followup
+from backend.app.followups.documents import Documents, DocumentsUnread
 from backend.app.followups.facts import spoken
 from backend.app.followups.outlet import Reply
 from backend.app.followups.outlets import Outlets
@@ -53,7 +58,14 @@ BODY_WITHIN_SECONDS = 30.0
 
 
 class StoppedBeforeBody(RelanceError):
-    """The client answered, paid or was taken off while the server was being spoken to."""
+    """The client answered, paid or was taken off while the server was being spoken to.
+
+    followup_ids: what stopped, of all that the mail was about.
+    """
+
+    def __init__(self, followup_ids: Collection[int]) -> None:
+        super().__init__(f"stopped: {', '.join(map(str, followup_ids))}")
+        self.followup_ids = followup_ids
 
 
 def send_due_followups(
@@ -85,7 +97,7 @@ def send_due_followups(
             if outlets.gone_out >= limit:
                 log.info("limit=%d reached, the rest follows in the next run", limit)
                 return
-            if each.company_id not in shares.used_up:
+            if shares.has_room_for(each):
                 look_at(run, report, outlets, shares, each)
     finally:
         outlets.close()
@@ -95,11 +107,8 @@ def look_at(run: Run, report: Report, outlets: Outlets, shares: Shares, due: Due
     """One follow-up, from decision to settlement. Only an unusable database is raised."""
     followup_id = due.id
     try:
-        claimed = _claim(run, report, shares, due)
-        if claimed is not None:
-            before = outlets.gone_out
-            _deliver(run, report, outlets, claimed)
-            shares.sent[due.company_id] += outlets.gone_out - before
+        while _claim_and_deliver(run, report, outlets, shares, due):
+            pass
     except ClaimLost as lost:
         report.add("taken_over")
         log.warning("followup=%d %s", followup_id, lost)
@@ -115,21 +124,44 @@ def look_at(run: Run, report: Report, outlets: Outlets, shares: Shares, due: Due
         _put_off(run, followup_id, ReasonCode.INTERNAL_ERROR)
 
 
+def _claim_and_deliver(
+    run: Run, report: Report, outlets: Outlets, shares: Shares, due: Due
+) -> bool:
+    """Whether to look at it again at once: something else that its mail carried was stopped."""
+    claimed = _claim(run, report, shares, due)
+    if claimed is None:
+        return False
+    before = outlets.gone_out
+    try:
+        _deliver(run, report, outlets, claimed)
+    except StoppedBeforeBody as stopped:
+        shares.taken_along.update(stopped.followup_ids)
+        return due.id not in stopped.followup_ids
+    shares.sent[due.company_id] += outlets.gone_out - before
+    shares.taken_along.update(claimed.followup_ids)
+    return False
+
+
 def _put_off(run: Run, followup_id: int, reason: ReasonCode) -> None:
     db.write(followups.look_again, followup_id, run.now() + PAUSE_AFTER_FAULT, reason.value)
 
 
 def _claim(run: Run, report: Report, shares: Shares, due: Due) -> OutboxClaim | None:
-    lease = run.settings.send_lease_seconds
-    result = db.write(
-        claim_followup,
-        due.id,
-        run.owner,
-        lease,
-        run.now(),
-        sent_in_run=shares.sent[due.company_id],
-        documents=run.settings.documents_dir,
-    )
+    documents = Documents(run.settings.documents_dir, beforehand=True)
+    while True:
+        try:
+            result = db.write(
+                claim_followup,
+                due.id,
+                run.owner,
+                run.settings.send_lease_seconds,
+                run.now(),
+                sent_in_run=shares.sent[due.company_id],
+                documents=documents,
+            )
+            break
+        except DocumentsUnread as unread:  # with no transaction open now
+            documents.read(unread.company_id, unread.names)
     if result is None:
         report.add("in_other_hands")
         return None
@@ -158,10 +190,9 @@ def tell(report: Report, followup_id: int, decision: Stop | Hold | Wait) -> None
 
 
 def _deliver(run: Run, report: Report, outlets: Outlets, claimed: OutboxClaim) -> None:
+    """Send it and settle what became of it. Raises StoppedBeforeBody."""
     try:
         reply = _speak(run, report, outlets, claimed)
-    except StoppedBeforeBody:
-        return
     except (MailboxError, CredentialsUnreadable) as error:
         report.fail("mailbox_down" if claimed.channel is Channel.EMAIL else "sms_account_down")
         again = run.now() + MAILBOX_PAUSE
@@ -171,7 +202,8 @@ def _deliver(run: Run, report: Report, outlets: Outlets, claimed: OutboxClaim) -
     except SendUncertain as error:
         outlets.gone_out += 1
         report.fail("uncertain")
-        log.error("followup=%d step=%d uncertain: %s", claimed.followup_id, claimed.step, error)
+        for step in claimed.steps:
+            log.error("followup=%d step=%d uncertain: %s", step.followup_id, step.step, error)
         hours = run.settings.uncertain_hours
         db.write(settle.settle_uncertain, claimed, str(error), run.now(), hours)
     else:
@@ -183,15 +215,25 @@ def _deliver(run: Run, report: Report, outlets: Outlets, claimed: OutboxClaim) -
             reply=reply.words,
             provider_id=reply.provider_id,
         )
-        report.add("sent")
+        _tell_sent(report, claimed, conversation_id, reply.provider_id)
+
+
+def _tell_sent(
+    report: Report, claimed: OutboxClaim, conversation_id: int, provider_id: str | None
+) -> None:
+    """`sent` counts mails, `carried` the further steps in them."""
+    report.add("sent")
+    for step in claimed.steps:
+        if step.id != claimed.id:
+            report.add("carried")
         log.info(
             "followup=%d step=%d sent by=%s integration=%d conversation=%d message_id=%s",
-            claimed.followup_id,
-            claimed.step,
+            step.followup_id,
+            step.step,
             claimed.channel,
             claimed.integration_id,
             conversation_id,
-            reply.provider_id or claimed.message_id,
+            provider_id or claimed.message_id,
         )
 
 
@@ -206,21 +248,23 @@ def _speak(run: Run, report: Report, outlets: Outlets, claimed: OutboxClaim) -> 
 
 def _before_body(run: Run, report: Report, claimed: OutboxClaim) -> None:
     lease = run.settings.send_lease_seconds
-    stop = db.write(begin_sending, claimed, lease, run.now())
-    if stop is not None:
-        tell(report, claimed.followup_id, stop)
-        raise StoppedBeforeBody(stop.reason.value)
+    stops = db.write(begin_sending, claimed, lease, run.now())
+    if stops is not None:
+        for followup_id, stop in stops.items():
+            tell(report, followup_id, stop)
+        raise StoppedBeforeBody(stops)
 
 
 def _settle_refused(run: Run, report: Report, claimed: OutboxClaim, error: NotSent) -> None:
     state = db.write(settle.settle_refused, claimed, error, run.now())
     report.fail("refused" if state is OutboxState.FAILED else "put_off")
-    log.log(
-        logging.ERROR if state is OutboxState.FAILED else logging.WARNING,
-        "followup=%d step=%d not sent state=%s attempt=%d: %s",
-        claimed.followup_id,
-        claimed.step,
-        state,
-        claimed.attempts,
-        error,
-    )
+    for step in claimed.steps:
+        log.log(
+            logging.ERROR if state is OutboxState.FAILED else logging.WARNING,
+            "followup=%d step=%d not sent state=%s attempt=%d: %s",
+            step.followup_id,
+            step.step,
+            state,
+            claimed.attempts,
+            error,
+        )

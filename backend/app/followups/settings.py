@@ -15,7 +15,9 @@ docs/settings.md shows all of it. For each follow-up type:
       "channel": "email",           or "sms", for every step that names none itself
       "send_hour": 9,               the hour at which a step falls due, 0 to 23
       "freshness_minutes": 15,      how recently the reply mailbox must have been synchronised
-      "stop_on": ["answered", "paid", "refused", "accepted"]
+      "stop_on": ["answered", "paid", "refused", "accepted"],
+      "group": false                several of one client that are due together in one mail; for
+                                    invoice_unpaid and quote_unanswered
     }
 
 `"delays_days": [7, 14, 21]` is short for three steps, so many days after the due date.
@@ -48,7 +50,7 @@ from backend.app.followups.company_rules import (
     Rules,
     SmsRules,
 )
-from backend.app.followups.own_templates import PACKAGED_NAMES, OwnTemplates
+from backend.app.followups.own_templates import GROUP_SUFFIX, PACKAGED_NAMES, OwnTemplates
 
 MAX_STEPS = 20
 MAX_DAYS = 3650
@@ -67,6 +69,9 @@ class FollowupType(StrEnum):
     INACTIVE_CLIENT = "inactive_client"  # nothing was heard for long
     PROJECT_WAITING = "project_waiting"  # a project rests until the client decides
 
+
+# Those for which there are packaged words for several in one mail.
+GROUPED_TYPES = (FollowupType.INVOICE_UNPAID, FollowupType.QUOTE_UNANSWERED)
 
 StopEvent = Literal["answered", "paid", "refused", "accepted"]
 STOP_EVENTS: tuple[StopEvent, ...] = ("answered", "paid", "refused", "accepted")
@@ -121,6 +126,7 @@ class TypeRules(Rules):
     send_hour: Annotated[int, Field(ge=0, le=23)] = 9
     freshness_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = 15
     stop_on: Annotated[tuple[StopEvent, ...], Field(strict=False)] = STOP_EVENTS
+    group: bool = False
 
     @property
     def plan(self) -> tuple[StepRule, ...]:
@@ -248,6 +254,44 @@ class FollowupRules(FollowupCalendar):
                 "a step is a text message, and the window has no hour from Monday to Saturday "
                 "between 08:00 and 20:00",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _groups_have_words(self) -> Self:
+        for kind in FollowupType:
+            rules = self.for_type(kind)
+            if rules is not None and rules.group and kind not in GROUPED_TYPES:
+                raise PydanticCustomError(
+                    "no_groups",
+                    "{kind}.group: only {types} can go several in one mail",
+                    {"kind": kind.value, "types": " and ".join(GROUPED_TYPES)},
+                )
+            for number, step in enumerate((rules and rules.plan) or (), start=1):
+                if step.template is not None and step.template.endswith(GROUP_SUFFIX):
+                    raise PydanticCustomError(
+                        "group_template",
+                        "{kind}: step {number} names {name}, which is for mails about several; "
+                        "name the one without {suffix}",
+                        {
+                            "kind": kind.value,
+                            "number": number,
+                            "name": step.template,
+                            "suffix": GROUP_SUFFIX,
+                        },
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _variables_have_values(self) -> Self:
+        for name, choices in self.templates.items():
+            for own in choices.values():
+                if misplaced := own.misplaced(name):
+                    several = "several" if name.endswith(GROUP_SUFFIX) else "one"
+                    raise PydanticCustomError(
+                        "misplaced_variable",
+                        "templates.{name}: {variables} has no value in a mail about {several}",
+                        {"name": name, "variables": ", ".join(misplaced), "several": several},
+                    )
         return self
 
     def for_type(self, name: str) -> TypeRules | None:

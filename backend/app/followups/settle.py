@@ -1,19 +1,25 @@
-"""What a sent, refused or uncertain step leaves behind: one transaction each.
+"""What a sent, refused or uncertain mail leaves behind: one transaction each.
 
-Lock order: the follow-up's row, its outbox row, the client, the conversation, the message.
+A mail that carries the steps of several follow-ups is settled for all of them at once: one message
+in the inbox, and for each follow-up its own history and next step.
+
+Lock order: the follow-ups' rows by id, their outbox rows, the client, the conversation, the
+message.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
 from backend.app.channel import Channel
-from backend.app.errors import NotSent, RaceLost, SettingsInvalid
+from backend.app.errors import ClaimLost, NotSent, RaceLost, SettingsInvalid
 from backend.app.followups.filed_text import file_text_message
 from backend.app.followups.policy import ReasonCode, next_look
+from backend.app.followups.settings import load_rules
 from backend.app.followups.situation import load_situation
 from backend.app.mail.message import Classification, MailKind
 from backend.app.mail.parse import parse_mail
@@ -28,7 +34,7 @@ from backend.app.store import (
     sent_copies,
     tenants,
 )
-from backend.app.store.records import DueFollowup, OutboxClaim
+from backend.app.store.records import DueFollowup, OutboxClaim, StepClaim
 
 OWN_REMINDER = Classification(MailKind.OWN, "reminder")
 MAX_ATTEMPTS = 6
@@ -53,32 +59,55 @@ def settle_sent(
     said so, '' for the server. provider_id: what the provider calls a text message.
     Raises ClaimLost.
     """
-    followups.wait_for_lock(session, claimed.followup_id)
+    _hold(session, claimed)
     sent_at = outbox.settle_sent(session, claimed, reply, provider_id)
-    followup = followups.load_followup(session, claimed.followup_id)
     file_step = file_text_message if claimed.channel is Channel.SMS else _file_message
+    followup = followups.load_followup(session, claimed.followup_id)
     conversation_id = file_step(session, claimed, followup, sent_at)
-    _record_skipped(session, followup, claimed.step, sent_at)
+    if reply is not None and claimed.channel is Channel.EMAIL:
+        _want_copy(session, claimed)
+    by = by or tenants.load_company(session, claimed.company_id).name
+    for step in claimed.steps:
+        _record_sent(session, claimed, step, conversation_id, sent_at, now, by)
+    return conversation_id
+
+
+def _hold(session: Session, claimed: OutboxClaim) -> None:
+    """The rows of its follow-ups, after whoever holds them now."""
+    for followup_id in claimed.followup_ids:
+        followups.wait_for_lock(session, followup_id)
+
+
+def _record_sent(
+    session: Session,
+    claimed: OutboxClaim,
+    step: StepClaim,
+    conversation_id: int,
+    sent_at: datetime,
+    now: datetime,
+    by: str,
+) -> None:
+    followup = followups.load_followup(session, step.followup_id)
+    _record_skipped(session, followup, step.step, sent_at)
     followups.record_history(
         session,
         followup,
         HistoryStatus.SENT,
-        step=claimed.step,
+        step=step.step,
         at=sent_at,
         message=claimed.content,
         conversation_id=conversation_id,
-        by=by or tenants.load_company(session, followup.company_id).name,
+        by=by,
         channel=claimed.channel,
     )
     followups.record_step_sent(
         session,
         followup.id,
-        step=claimed.step,
+        step=step.step,
         at=sent_at,
         conversation_id=conversation_id,
-        next_action_at=_plan_next(session, claimed, sent_at, now, accepted=reply is not None),
+        next_action_at=_next_look(session, step, sent_at, now),
     )
-    return conversation_id
 
 
 def _record_skipped(session: Session, followup: DueFollowup, step: int, at: datetime) -> None:
@@ -94,21 +123,27 @@ def _record_skipped(session: Session, followup: DueFollowup, step: int, at: date
         )
 
 
-def _plan_next(
-    session: Session, claimed: OutboxClaim, sent_at: datetime, now: datetime, *, accepted: bool
-) -> datetime:
-    """When to look again; and a copy in Sent is asked for where the server has just accepted it.
+def _next_look(session: Session, step: StepClaim, sent_at: datetime, now: datetime) -> datetime:
+    try:
+        situation = load_situation(session, step.followup_id, now)
+    except SettingsInvalid:
+        return now  # what went out is settled all the same; the next run names the wrong key
+    after = replace(situation.facts, steps_sent=step.step, last_step_at=sent_at)
+    return next_look(after, situation.rules, now)
+
+
+def _want_copy(session: Session, claimed: OutboxClaim) -> None:
+    """A copy in Sent is asked for where the server has just accepted the mail.
 
     Other proof than the server's word is mostly that copy itself.
     """
+    company = tenants.load_company(session, claimed.company_id)
     try:
-        situation = load_situation(session, claimed.followup_id, now)
+        wanted = load_rules(company.rules("followups")).mail.copy_in_sent
     except SettingsInvalid:
-        return now  # what went out is settled all the same; the next run names the wrong key
-    if accepted and situation.rules.mail.copy_in_sent and claimed.channel is Channel.EMAIL:
+        return
+    if wanted:
         sent_copies.want(session, claimed)
-    after = replace(situation.facts, steps_sent=claimed.step, last_step_at=sent_at)
-    return next_look(after, situation.rules, now)
 
 
 def _file_message(
@@ -163,20 +198,18 @@ def settle_refused(
 
     Raises ClaimLost.
     """
-    followups.wait_for_lock(session, claimed.followup_id)
+    _hold(session, claimed)
     given_up = claimed.attempts >= MAX_ATTEMPTS
     if error.permanent or given_up:
-        outbox.settle_not_sent(
+        failed = outbox.settle_not_sent(
             session, claimed, OutboxState.FAILED, error=str(error), code=error.code
         )
         reason = ReasonCode.REFUSED_BY_SERVER if error.permanent else ReasonCode.GIVEN_UP
-        followup = followups.load_followup(session, claimed.followup_id)
-        followups.end_automation(
-            session, followup, AutoState.HELD, f"{reason.value}: {error}"[:200], at=now
-        )
+        words = f"{reason.value}: {error}"[:200]
+        _end(session, failed, words, now)
         return OutboxState.FAILED
     again = now + retry_pause(claimed.attempts, error.retry_after)
-    outbox.settle_not_sent(
+    planned = outbox.settle_not_sent(
         session,
         claimed,
         OutboxState.PLANNED,
@@ -184,8 +217,21 @@ def settle_refused(
         code=error.code,
         next_attempt_at=again,
     )
-    followups.look_again(session, claimed.followup_id, again, ReasonCode.RETRY_LATER.value)
+    _look_again(session, planned, again, ReasonCode.RETRY_LATER.value)
     return OutboxState.PLANNED
+
+
+def _end(session: Session, steps: Sequence[StepClaim], reason: str, now: datetime) -> None:
+    for step in steps:
+        followup = followups.load_followup(session, step.followup_id)
+        followups.end_automation(session, followup, AutoState.HELD, reason, at=now)
+
+
+def _look_again(
+    session: Session, steps: Sequence[StepClaim], at: datetime, reason: str | None
+) -> None:
+    for step in steps:
+        followups.look_again(session, step.followup_id, at, reason)
 
 
 def retry_pause(attempts: int, stated: timedelta | None = None) -> timedelta:
@@ -207,23 +253,25 @@ def settle_mailbox_down(
     session: Session, claimed: OutboxClaim, error: str, again: datetime
 ) -> None:
     """The mailbox could not be used at all: no attempt of this step. Raises ClaimLost."""
-    followups.wait_for_lock(session, claimed.followup_id)
-    outbox.settle_not_sent(session, claimed, OutboxState.PLANNED, error=error, count_attempt=False)
-    followups.look_again(session, claimed.followup_id, again, ReasonCode.RETRY_LATER.value)
+    _hold(session, claimed)
+    planned = outbox.settle_not_sent(
+        session, claimed, OutboxState.PLANNED, error=error, count_attempt=False
+    )
+    _look_again(session, planned, again, ReasonCode.RETRY_LATER.value)
 
 
 def settle_uncertain(
     session: Session, claimed: OutboxClaim, error: str, now: datetime, wait_hours: int
 ) -> None:
     """The step may have gone out. The sync script's mail may prove it. Raises ClaimLost."""
-    followups.wait_for_lock(session, claimed.followup_id)
+    _hold(session, claimed)
     outbox.settle_uncertain(session, claimed, error)
     _record_uncertain(session, claimed, error, now, wait_hours)
 
 
 def abandon_sending(session: Session, claimed: OutboxClaim, now: datetime, wait_hours: int) -> None:
     """A run ended while the mail was going out. Raises ClaimLost."""
-    followups.wait_for_lock(session, claimed.followup_id)
+    _hold(session, claimed)
     outbox.abandon_sending(session, claimed)
     _record_uncertain(session, claimed, "its run ended while it was going out", now, wait_hours)
 
@@ -231,19 +279,27 @@ def abandon_sending(session: Session, claimed: OutboxClaim, now: datetime, wait_
 def _record_uncertain(
     session: Session, claimed: OutboxClaim, error: str, now: datetime, wait_hours: int
 ) -> None:
-    followup = followups.load_followup(session, claimed.followup_id)
-    followups.record_history(
-        session, followup, HistoryStatus.UNCERTAIN, step=claimed.step, at=now, reason=error
-    )
+    for step in claimed.steps:
+        followup = followups.load_followup(session, step.followup_id)
+        followups.record_history(
+            session, followup, HistoryStatus.UNCERTAIN, step=step.step, at=now, reason=error
+        )
     again = now + timedelta(hours=wait_hours)
-    followups.look_again(session, followup.id, again, ReasonCode.UNCERTAIN.value)
+    _look_again(session, claimed.steps, again, ReasonCode.UNCERTAIN.value)
 
 
 def take_back(session: Session, claimed: OutboxClaim, now: datetime) -> None:
-    """A run ended before anything went out: the step is due again. Raises ClaimLost."""
-    followups.wait_for_lock(session, claimed.followup_id)
-    outbox.take_back(session, claimed)
-    followups.look_again(session, claimed.followup_id, now, None)
+    """A run ended before anything went out: the steps are due again. Raises ClaimLost."""
+    _hold(session, claimed)
+    _look_again(session, outbox.take_back(session, claimed), now, None)
+
+
+def take_back_orphan(session: Session, step: StepClaim, now: datetime) -> None:
+    """A step whose mail does not go out any more is due again. Raises ClaimLost."""
+    followups.wait_for_lock(session, step.followup_id)
+    if not outbox.leave(session, step, OutboxState.PLANNED):
+        raise ClaimLost(f"step {step.step} of follow-up {step.followup_id} is not ours now")
+    _look_again(session, [step], now, None)
 
 
 def ask_person(session: Session, claimed: OutboxClaim, now: datetime) -> None:
@@ -251,10 +307,9 @@ def ask_person(session: Session, claimed: OutboxClaim, now: datetime) -> None:
 
     Raises ClaimLost.
     """
-    followups.wait_for_lock(session, claimed.followup_id)
+    _hold(session, claimed)
     outbox.mark_needs_person(session, claimed)
-    followup = followups.load_followup(session, claimed.followup_id)
-    followups.end_automation(session, followup, AutoState.HELD, ReasonCode.UNCERTAIN.value, at=now)
+    _end(session, claimed.steps, ReasonCode.UNCERTAIN.value, now)
 
 
 def resend(session: Session, claimed: OutboxClaim, now: datetime, *, by: str) -> None:
@@ -262,14 +317,19 @@ def resend(session: Session, claimed: OutboxClaim, now: datetime, *, by: str) ->
 
     Raises ClaimLost when it is not uncertain any more.
     """
-    followups.wait_for_lock(session, claimed.followup_id)
+    _hold(session, claimed)
     outbox.plan_again(session, claimed)
-    followup = followups.load_followup(session, claimed.followup_id)
+    for step in claimed.steps:
+        _release_to_resend(session, step, now, by)
+
+
+def _release_to_resend(session: Session, step: StepClaim, now: datetime, by: str) -> None:
+    followup = followups.load_followup(session, step.followup_id)
     followups.record_history(
         session,
         followup,
         HistoryStatus.RELEASED,
-        step=claimed.step,
+        step=step.step,
         at=now,
         reason="to be sent again",
         by=by,
@@ -285,13 +345,23 @@ def accept_proof(
 
     Raises ClaimLost.
     """
-    conversation_id = settle_sent(session, claimed, now, reply=None, provider_id=provider_id)
-    followups.release(session, claimed.followup_id, None)
-    return conversation_id
+    return _accept(session, claimed, now, by="", provider_id=provider_id)
 
 
 def accept_as_sent(session: Session, claimed: OutboxClaim, now: datetime, *, by: str) -> int:
     """A person says that it did arrive. Returns the conversation's id. Raises ClaimLost."""
-    conversation_id = settle_sent(session, claimed, now, reply=None, by=by)
-    followups.release(session, claimed.followup_id, None)
+    return _accept(session, claimed, now, by=by)
+
+
+def _accept(
+    session: Session,
+    claimed: OutboxClaim,
+    now: datetime,
+    *,
+    by: str,
+    provider_id: str | None = None,
+) -> int:
+    conversation_id = settle_sent(session, claimed, now, reply=None, by=by, provider_id=provider_id)
+    for step in claimed.steps:
+        followups.release(session, step.followup_id, None)
     return conversation_id

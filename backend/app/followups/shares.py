@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 
 from backend.app.followups.policy import Decision, Hold, ReasonCode
+from backend.app.store.records import Due
 
 log = logging.getLogger("relance.followups")
 
@@ -17,12 +18,20 @@ _COMPANY_WIDE = {
 
 
 class Shares:
-    """What each company has sent in this run, and whose share of it is used up."""
+    """What each company has sent in this run, and whose share of it is used up.
+
+    taken_along: the follow-ups that went, were tried, or stopped in a mail of this run.
+    """
 
     def __init__(self) -> None:
         self.sent: Counter[int] = Counter()
         self.used_up: set[int] = set()
+        self.taken_along: set[int] = set()
         self._told: set[tuple[int, ReasonCode]] = set()
+
+    def has_room_for(self, due: Due) -> bool:
+        """Whether to look at a follow-up that was due when the run began."""
+        return due.company_id not in self.used_up and due.id not in self.taken_along
 
     def note(self, company_id: int, decision: Decision) -> None:
         """Tell once a run what concerns all of a company's reminders."""

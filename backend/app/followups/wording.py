@@ -33,6 +33,7 @@ from datetime import date
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 from babel.dates import format_date
 from babel.numbers import format_currency, format_decimal
@@ -55,11 +56,11 @@ from backend.app.mail.markup import sanitise, text_from_html
 DEFAULT_LANGUAGE = "fr"
 LAST_TEMPLATE_STEP = 3
 _LOCALES = {"fr": "fr_FR", "en": "en_GB"}
-_SUBJECT_VALUE_CHARS = 60  # leaves every packaged subject within 120
-_BODY_VALUE_CHARS = 200
-_OWN_SUBJECT_CHARS = 200
+SUBJECT_VALUE_CHARS = 60  # leaves every packaged subject within 120
+BODY_VALUE_CHARS = 200
+OWN_SUBJECT_CHARS = 200
 _AMOUNT_LIMIT = Decimal(10) ** 12  # followups.amount holds less; 1E+999999 would fill the memory
-_TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 class WordingUnusable(RelanceError):
@@ -111,6 +112,12 @@ class Wording:
     html: str
 
 
+class Fill(Protocol):
+    """Puts the values into an own template, each bounded to `chars`."""
+
+    def __call__(self, source: str, *, html: bool, chars: int) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Style:
     """Which wording a step has.
@@ -123,6 +130,11 @@ class Style:
     escalation: int
     template: str | None = None
     own: Mapping[str, Mapping[Language, OwnTemplate]] = field(default_factory=dict)
+
+    def own_mail(self, name: str) -> dict[Language, OwnTemplate]:
+        """The company's own words for a mail, by language; {} when it has none of this name."""
+        choices = self.own.get(name, {})
+        return {each: own for each, own in choices.items() if own.subject is not None}
 
     def names(self, type: FollowupType) -> tuple[str, str]:
         """The own template's name, and the packaged one's."""
@@ -146,39 +158,47 @@ def render(
         raise ValueError(f"escalations begin at 1, not {style.escalation}")
     spoken = spoken_language(language)
     own_name, packaged = style.names(type)
-    own = {
-        each: parts
-        for each, parts in style.own.get(own_name, {}).items()
-        if parts.subject is not None
-    }
+    own = style.own_mail(own_name)
     if own:
         return _own(own, spoken, context)
-    subject, body = _templates(spoken, packaged)
-    line = filled(subject, spoken, context, _SUBJECT_VALUE_CHARS)
-    text = filled(body, spoken, context, _BODY_VALUE_CHARS)
+    subject, body = packaged_template(spoken, packaged)
+    line = filled(subject, spoken, context, SUBJECT_VALUE_CHARS)
+    text = filled(body, spoken, context, BODY_VALUE_CHARS)
     return Wording(line, text, to_html(text, language=spoken, title=line))
 
 
 def _own(choices: Mapping[Language, OwnTemplate], spoken: str, context: WordingContext) -> Wording:
     """A company's own wording, in the client's language if it has it, else in the one it has."""
+    language, own = chosen_language(choices, spoken)
+
+    def fill(source: str, *, html: bool, chars: int) -> str:
+        return filled(compiled(source, html=html), language, context, chars, spaced=not html)
+
+    return own_wording(own, language, fill)
+
+
+def chosen_language(
+    choices: Mapping[Language, OwnTemplate], spoken: str
+) -> tuple[Language, OwnTemplate]:
+    """The one in the client's language, else the first."""
     only = next(iter(choices.items()))
-    language, own = next((each for each in choices.items() if each[0] == spoken), only)
-    subject = filled(
-        compiled(own.subject or "", html=False), language, context, _SUBJECT_VALUE_CHARS
-    )
+    return next((each for each in choices.items() if each[0] == spoken), only)
+
+
+def own_wording(own: OwnTemplate, language: str, fill: Fill) -> Wording:
+    """Subject, text and HTML, one of the last two made from the other where it is not given."""
+    subject = fill(own.subject or "", html=False, chars=SUBJECT_VALUE_CHARS)
     line = re.sub(r"[ \t\r\n]+", " ", subject).strip()
-    html = own.html and filled(
-        compiled(own.html, html=True), language, context, _BODY_VALUE_CHARS, spaced=False
-    )
+    html = own.html and fill(own.html, html=True, chars=BODY_VALUE_CHARS)
     if own.text:
-        text = filled(compiled(own.text, html=False), language, context, _BODY_VALUE_CHARS)
+        text = fill(own.text, html=False, chars=BODY_VALUE_CHARS)
     else:
         text = text_from_html(sanitise(html or ""))[0]
     text = text.strip("\n") + "\n"
     if not line or not text.strip():
         raise MissingVariable("subject" if not line else "text")
     return Wording(
-        line[:_OWN_SUBJECT_CHARS], text, html or to_html(text, language=language, title=line)
+        line[:OWN_SUBJECT_CHARS], text, html or to_html(text, language=language, title=line)
     )
 
 
@@ -188,8 +208,8 @@ def spoken_language(language: str) -> str:
     return spoken if spoken in _LOCALES else DEFAULT_LANGUAGE
 
 
-_ENVIRONMENT = SandboxedEnvironment(
-    loader=FileSystemLoader(_TEMPLATES),
+ENVIRONMENT = SandboxedEnvironment(
+    loader=FileSystemLoader(TEMPLATES),
     undefined=NamedUndefined,
     autoescape=False,  # plain text: nobody would turn &amp; back
     trim_blocks=True,
@@ -199,15 +219,15 @@ _ENVIRONMENT = SandboxedEnvironment(
 
 
 @cache
-def _templates(language: str, name: str) -> tuple[Template, Template]:
+def packaged_template(language: str, name: str) -> tuple[Template, Template]:
     """Return subject and body. They are split before rendering: no value can move the border."""
     name = f"{language}/{name}.txt"
-    first_line, _, body = (_TEMPLATES / name).read_text(encoding="utf-8").partition("\n\n")
+    first_line, _, body = (TEMPLATES / name).read_text(encoding="utf-8").partition("\n\n")
     if not first_line.startswith("Subject: ") or "\n" in first_line:
         raise ValueError(f"{name} does not begin with a Subject line and an empty one")
     return (
-        _ENVIRONMENT.from_string(first_line.removeprefix("Subject: ")),
-        _ENVIRONMENT.from_string(body),
+        ENVIRONMENT.from_string(first_line.removeprefix("Subject: ")),
+        ENVIRONMENT.from_string(body),
     )
 
 
@@ -220,11 +240,20 @@ def filled(
     spaced: bool = True,
 ) -> str:
     """A template with its values. chars: how long one may be. Raises WordingUnusable."""
-    values = _values(context, language, chars)
+    try:
+        return fill_in(template, language, values_of(context, language, chars), spaced=spaced)
+    except MissingVariable as missing:
+        raise MissingVariable(_culprit(missing.name, context)) from None
+
+
+def fill_in(
+    template: Template, language: str, values: Mapping[str, object], *, spaced: bool = True
+) -> str:
+    """Raises MissingVariable, and WordingUnusable."""
     try:
         text = template.render(values)
     except UndefinedError as error:
-        raise MissingVariable(_culprit(error.message or "a value", context)) from None
+        raise MissingVariable(error.message or "a value") from None
     except (TypeError, ValueError) as error:
         # Only a company's own can ask for it: `amount > 100` compares text with a number.
         raise WordingUnusable(f"the template cannot be filled in: {error}") from None
@@ -236,8 +265,10 @@ def _culprit(name: str, context: WordingContext) -> str:
     return "currency" if name == "amount" and is_payable(context.amount) else name
 
 
-def _values(context: WordingContext, language: str, chars: int) -> dict[str, object]:
-    locale = _LOCALES[language]
+def values_of(
+    context: WordingContext, language: str, chars: int = BODY_VALUE_CHARS
+) -> dict[str, object]:
+    """The variables of the module's table, as they are printed in bounded lines."""
     client_name = _one_line(context.client_name, chars)
     values: dict[str, object] = {
         # Where nobody gave a name, many address books put the address: no way to greet a person.
@@ -248,7 +279,7 @@ def _values(context: WordingContext, language: str, chars: int) -> dict[str, obj
     optional: dict[str, object] = {
         "company_name": _one_line(context.company_name, chars),
         "source_label": _one_line(context.source_label, chars),
-        "amount": _money(context.amount, context.currency, locale),
+        "amount": money(context.amount, context.currency, language),
         "due_date": _day(context.due_date, language) if context.due_date else None,
         "due_day": context.due_date.strftime("%d/%m/%Y") if context.due_date else None,
         "days_late": context.days_late,
@@ -257,21 +288,22 @@ def _values(context: WordingContext, language: str, chars: int) -> dict[str, obj
         "payment_link": context.payment_link,
         "signature_link": context.signature_link,
     }
-    optional |= _late_values(context.late, locale) if context.late else {}
+    optional |= _late_values(context.late, language) if context.late else {}
     return values | {name: value for name, value in optional.items() if value not in (None, "")}
 
 
-def _late_values(late: LateDue, locale: str) -> dict[str, object]:
+def _late_values(late: LateDue, language: str) -> dict[str, object]:
     """The charge, the interest with its calculation, and the total: all as they are printed."""
+    locale = _LOCALES[language]
     values: dict[str, object] = {
-        "late_charge": _money(late.charge, "EUR", locale),
-        "late_total": _money(late.total, "EUR", locale),
+        "late_charge": money(late.charge, "EUR", language),
+        "late_total": money(late.total, "EUR", language),
     }
     if late.rate_percent is not None and late.interest is not None:
         # The sign stands after an unbreakable space in French (CLDR has a narrow one).
         percent = format_decimal(late.rate_percent, locale=locale)
         values["late_rate"] = f"{percent}\u00a0%" if locale.startswith("fr") else f"{percent}%"
-        values["late_interest"] = _money(late.interest, "EUR", locale) or format_currency(
+        values["late_interest"] = money(late.interest, "EUR", language) or format_currency(
             late.interest, "EUR", locale=locale
         ).replace("\u202f", "\u00a0")
     return values
@@ -282,12 +314,13 @@ def is_payable(amount: Decimal | None) -> bool:
     return amount is not None and amount.is_finite() and 0 < amount < _AMOUNT_LIMIT
 
 
-def _money(amount: Decimal | None, currency: str, locale: str) -> str | None:
+def money(amount: Decimal | None, currency: str, language: str) -> str | None:
+    """As the client reads it; None for what nobody can be asked for."""
     code = currency.strip().upper()
     if amount is None or not is_payable(amount) or not re.fullmatch("[A-Z]{3}", code):
         return None
     # CLDR groups French digits with U+202F, which old mail programs draw as a box.
-    return format_currency(amount, code, locale=locale).replace("\u202f", "\u00a0")
+    return format_currency(amount, code, locale=_LOCALES[language]).replace("\u202f", "\u00a0")
 
 
 def _day(day: date, language: str) -> str:
@@ -302,7 +335,7 @@ def _spaced_for_french(text: str) -> str:
 
 
 def _lines(value: str) -> str:
-    return "\n".join(_one_line(line, _BODY_VALUE_CHARS) for line in value.splitlines()).strip()
+    return "\n".join(_one_line(line, BODY_VALUE_CHARS) for line in value.splitlines()).strip()
 
 
 def _one_line(value: str, chars: int) -> str:

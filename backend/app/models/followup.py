@@ -116,6 +116,11 @@ class OutboxMail(Base):
     A text message has its bare text for `raw`, a number for `recipient`, no subject and no place
     outside for its Message-ID.
 
+    Where several follow-ups of a client go in one mail, the row of one of them is the mail's own,
+    and the others are carried by it: they change their state with it, in the same commit.
+
+    carried_by     the row whose mail this step goes in, or went in last; None for a mail of its own
+    message_id     of its own mail, also of an earlier attempt; None for one that never had any
     client_id      the follow-up's, so that the sync script need not read follow-ups
     recipient_key  normalised; the client's address when it was claimed
     token          grows with each claim; a worker whose token is older must not send
@@ -128,14 +133,18 @@ class OutboxMail(Base):
 
     __tablename__ = "outbox"
     __table_args__ = (
+        sa.UniqueConstraint("company_id", "id"),
         sa.UniqueConstraint("followup_id", "step"),
         sa.UniqueConstraint("message_id"),
         same_company("followups", "followup_id"),
         same_company("clients", "client_id"),
         same_company("conversations", "conversation_id"),
         same_company("inbox_integrations", "integration_id"),
+        same_company("outbox", "carried_by"),
         one_of("state", "state", OutboxState),
         one_of("channel", "channel", Channel),
+        sa.CheckConstraint("carried_by IS NOT NULL OR message_id IS NOT NULL", name="mail"),
+        sa.CheckConstraint("carried_by <> id", name="carried_by"),
         sa.CheckConstraint(
             "state NOT IN ('claimed', 'sending')"
             " OR (owner IS NOT NULL AND lease_until IS NOT NULL)",
@@ -145,6 +154,13 @@ class OutboxMail(Base):
         sa.Index("ix_outbox_client_sent", "client_id", "sending_at"),
         sa.Index("ix_outbox_mailbox_sent", "integration_id", "sending_at"),
         sa.Index("ix_outbox_company_sent", "company_id", "sending_at"),
+        # send_automatic_followups: the steps that go in the mail of one
+        sa.Index(
+            "ix_outbox_carried_by",
+            "carried_by",
+            sqlite_where=sa.text("carried_by IS NOT NULL"),
+            postgresql_where=sa.text("carried_by IS NOT NULL"),
+        ),
         # send_automatic_followups: what a killed run left, and what is uncertain
         sa.Index(
             "ix_outbox_unsettled",
@@ -163,7 +179,8 @@ class OutboxMail(Base):
     integration_id: Mapped[int]
     conversation_id: Mapped[int | None]
     channel: Mapped[str] = mapped_column(sa.String(8), server_default=Channel.EMAIL.value)
-    message_id: Mapped[str] = mapped_column(sa.String(320))
+    carried_by: Mapped[int | None]
+    message_id: Mapped[str | None] = mapped_column(sa.String(320))
     provider_id: Mapped[str | None] = mapped_column(sa.String(64))
     fingerprint: Mapped[str] = mapped_column(sa.String(64))
     recipient: Mapped[str] = mapped_column(sa.String(320))

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from backend.app.errors import SettingsInvalid
 from backend.app.followups.claim import prepare
+from backend.app.followups.documents import Documents
 from backend.app.followups.draft import Draft
 from backend.app.followups.policy import Hold, Send, Wait
 from backend.app.followups.reasons import ReasonCode
@@ -25,7 +26,8 @@ from backend.app.store.records import Spent
 class Verdict:
     """What a run at this moment would do. decision: send, wait, hold or stop.
 
-    reason: a code; meaning: in words. until: for wait. step: for send.
+    reason: a code; meaning: in words. until: for wait. step: for send; with_followups: those that
+    would go in the same mail.
     """
 
     decision: str
@@ -34,6 +36,7 @@ class Verdict:
     until: datetime | None = None
     step: int | None = None
     detail: str = ""
+    with_followups: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +122,10 @@ def _verdict(
     session: Session, situation: Situation, now: datetime, documents: Path | None
 ) -> Verdict:
     """What a run would do at this moment: as it does, to the rendered mail."""
-    prepared = prepare(session, situation, now, Spent(), documents, hold=False)
-    decision = prepared.decision if isinstance(prepared, Draft) else prepared
+    prepared = prepare(session, situation, now, Spent(), Documents(documents), hold=False)
+    decision, with_it = (
+        (prepared.decision, prepared.companions) if isinstance(prepared, Draft) else (prepared, ())
+    )
     return Verdict(
         decision=type(decision).__name__.lower(),
         reason=decision.reason.value,
@@ -128,4 +133,5 @@ def _verdict(
         until=decision.until if isinstance(decision, Wait) else None,
         step=decision.step if isinstance(decision, Send) else None,
         detail=decision.detail if isinstance(decision, Wait | Hold) else "",
+        with_followups=tuple(each.situation.followup.id for each in with_it),
     )

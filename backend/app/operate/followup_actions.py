@@ -174,7 +174,7 @@ def _refuse_uncertain(session: Session, followup_id: int) -> None:
         session, followup_id=followup_id, state=OutboxState.UNCERTAIN.value
     )
     if uncertain:
-        outbox_id = uncertain[0].id
+        outbox_id = uncertain[0].carried_by or uncertain[0].id
         raise Refused(
             f"step {uncertain[0].step} of follow-up {followup_id} may have gone out; say which:  "
             f"manage.py outbox sent {outbox_id}  or  manage.py outbox resend {outbox_id}"

@@ -19,6 +19,7 @@ from backend.app import db
 from backend.app.errors import Refused
 from backend.app.followups.calendar import OpeningHours
 from backend.app.followups.claim import prepare
+from backend.app.followups.documents import Documents
 from backend.app.followups.draft import Draft
 from backend.app.followups.policy import Hold, ReasonCode, Stop, Wait
 from backend.app.followups.preview import Tally
@@ -62,7 +63,10 @@ class Forecast:
 
 
 def forecast(company_id: int, now: datetime, documents: Path) -> Forecast:
-    """One short transaction for each follow-up. Raises Refused and SettingsInvalid."""
+    """One short transaction for each follow-up. Raises Refused and SettingsInvalid.
+
+    What a company groups is counted as if each went by itself: one goes, the others wait.
+    """
     at, zone = db.read(_next_run, company_id, now)
     outlooks: dict[str, Outlook] = {}
     ahead: list[int] = []
@@ -101,9 +105,10 @@ def _decide(
 ) -> tuple[str, Draft | Stop | Hold | Wait]:
     situation = load_situation(session, followup_id, at)
     situation = replace(situation, facts=replace(situation.facts, fresh_at=at))
-    prepared = prepare(session, situation, at, tally.beside(situation), documents, hold=False)
+    files = Documents(documents)
+    prepared = prepare(session, situation, at, tally.beside(situation), files, hold=False)
     if isinstance(prepared, Draft):
-        tally.add(situation, at)
+        tally.add(situation, prepared, at)
     return situation.followup.type, prepared
 
 

@@ -10,9 +10,10 @@ from sqlalchemy.orm import Session
 
 from backend.app.channel import Channel
 from backend.app.errors import BadInput, Refused
-from backend.app.followups.documents import DocumentUnusable
-from backend.app.followups.draft import outgoing
-from backend.app.followups.facts import Hold
+from backend.app.followups.documents import Documents, DocumentUnusable
+from backend.app.followups.draft import find_conversation, outgoing
+from backend.app.followups.facts import Hold, Send
+from backend.app.followups.group import Member, companions, find_beside
 from backend.app.followups.reasons import ReasonCode
 from backend.app.followups.schedule import schedule_of
 from backend.app.followups.situation import Situation, load_situation
@@ -20,7 +21,7 @@ from backend.app.followups.text_draft import TextUnusable, text_message
 from backend.app.followups.wording import WordingUnusable
 from backend.app.mail.compose import compose
 from backend.app.sms.segments import outside_gsm
-from backend.app.store import admin_followups, conversations, mailboxes
+from backend.app.store import admin_followups, mailboxes
 from backend.app.store.records import MailboxAccount
 
 
@@ -28,7 +29,8 @@ from backend.app.store.records import MailboxAccount
 class Preview:
     """One mail, or one text message, which has neither subject nor attachments.
 
-    references: how many earlier mails it is threaded to. raw: as SMTP would get it.
+    with_followups: those that would go in the same mail at this moment. references: how many
+    earlier mails it is threaded to. raw: as SMTP would get it.
     encoding, segments: of a text message; expensive: its letters beyond the GSM alphabet.
     """
 
@@ -45,6 +47,7 @@ class Preview:
     encoding: str | None = None
     segments: int | None = None
     expensive: str = ""
+    with_followups: tuple[int, ...] = ()
 
 
 def preview_step(
@@ -75,16 +78,17 @@ def preview_step(
     account = mailboxes.load_account(session, situation.mailbox_id)
     if by_text:
         return _preview_text(session, situation, step, account, now)
-    conversation_id = situation.followup.conversation_id or conversations.find_latest_of_client(
-        session, situation.company.id, situation.followup.client_id
-    )
+    conversation_id = find_conversation(session, situation)
+    files = Documents(documents)
     try:
-        mail = outgoing(session, situation, step, account, conversation_id, now, documents)
+        steps = _steps(session, situation, step, account, conversation_id, now, files)
+        mail = outgoing(session, steps, account, conversation_id, now, files)
     except (WordingUnusable, DocumentUnusable) as error:
         raise Refused(f"step {step} would be held: {error}") from error
     return Preview(
         step=step,
         channel=Channel.EMAIL.value,
+        with_followups=tuple(each.followup.id for each, _ in steps[1:]),
         sender=_shown(mail.sender.name, mail.sender.email),
         recipient=_shown(mail.recipient.name, mail.recipient.email),
         reply_to=mail.reply_to.email if mail.reply_to else None,
@@ -130,6 +134,27 @@ def _preview_text(
         segments=message.length.segments,
         expensive=outside_gsm(message.text),
     )
+
+
+def _steps(
+    session: Session,
+    situation: Situation,
+    step: int,
+    account: MailboxAccount,
+    conversation_id: int | None,
+    now: datetime,
+    documents: Documents,
+) -> list[tuple[Situation, int]]:
+    """The step, and with the next one those of other follow-ups that a run would send with it."""
+    alone = [(situation, step)]
+    if step != situation.followup.steps_sent + 1:
+        return alone
+    rules = situation.rules.for_type(situation.followup.type)
+    assert rules is not None  # noqa: S101
+    lead = Member(situation, Send(step, channel=rules.channel_of(step)))
+    beside = find_beside(session, situation, lead.decision, now, hold=False) or []
+    found = companions(session, lead, beside, account, conversation_id, now, documents)
+    return alone + [(each.situation, each.step) for each in found]
 
 
 def _step(situation: Situation, step: int | None) -> int:

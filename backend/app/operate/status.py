@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -79,11 +79,15 @@ class HeldReason:
 
 @dataclass(frozen=True, slots=True)
 class UncertainStep:
-    """A step that may have gone out, and the two commands one of which settles it."""
+    """A step that may have gone out, and the two commands one of which settles it.
+
+    with_followups: those whose steps its mail carries; they are settled with it.
+    """
 
     outbox: OutboxRow
     if_it_arrived: str
     if_it_did_not: str
+    with_followups: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +169,7 @@ def load_status(
         followups=_followups_by_state(by_reason),
         held=held_reasons(by_reason),
         outbox=_by_state(OutboxState, admin_totals.count_outbox(session, company_id)),
-        uncertain=[settlement(row) for row in uncertain],
+        uncertain=settlements(uncertain),
         storms=[Storm(*row) for row in senders.list_storms(session, company_id)],
     )
 
@@ -218,10 +222,18 @@ def held_reasons(by_reason: dict[tuple[str, str | None], int]) -> list[HeldReaso
     return [HeldReason(code, meaning_of(code) or "", n) for code, n in counts.most_common()]
 
 
-def settlement(row: OutboxRow) -> UncertainStep:
-    return UncertainStep(
-        row, f"manage.py outbox sent {row.id}", f"manage.py outbox resend {row.id}"
-    )
+def settlements(rows: Sequence[OutboxRow]) -> list[UncertainStep]:
+    """One for each mail, of all uncertain steps."""
+    return [
+        UncertainStep(
+            row,
+            f"manage.py outbox sent {row.id}",
+            f"manage.py outbox resend {row.id}",
+            tuple(each.followup_id for each in rows if each.carried_by == row.id),
+        )
+        for row in rows
+        if row.carried_by is None
+    ]
 
 
 def _followups_by_state(by_reason: dict[tuple[str, str | None], int]) -> dict[str, int]:

@@ -116,7 +116,11 @@ class FollowupRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxRow:
-    """A reminder step on its way out, without its text."""
+    """A reminder step on its way out, without its text.
+
+    carried_by: the row in whose mail it goes, with several of the client's follow-ups; else None.
+    message_id: None for one that never had a mail of its own.
+    """
 
     id: int
     company_id: int
@@ -126,7 +130,8 @@ class OutboxRow:
     provider_id: str | None
     integration_id: int
     conversation_id: int | None
-    message_id: str
+    carried_by: int | None
+    message_id: str | None
     recipient: str
     subject: str
     state: str

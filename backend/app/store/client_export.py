@@ -54,9 +54,11 @@ def list_followups(session: Session, client: ClientFound) -> list[Row]:
 
 
 def load_reminder(session: Session, outbox_id: int) -> tuple[bytes, str] | None:
-    """Its bytes as they went, or were to go, and its channel."""
+    """The bytes in which it went, or was to go, and its channel."""
     o = OutboxMail
-    row = session.execute(sa.select(o.raw, o.channel).where(o.id == outbox_id)).one_or_none()
+    mail = sa.select(sa.func.coalesce(o.carried_by, o.id)).where(o.id == outbox_id)
+    query = sa.select(o.raw, o.channel).where(o.id == mail.scalar_subquery())
+    row = session.execute(query).one_or_none()
     return None if row is None else (row.raw, row.channel)
 
 

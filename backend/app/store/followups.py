@@ -136,6 +136,46 @@ def lock_active(session: Session, followup_id: int) -> bool:
     return row is not None
 
 
+def list_beside(session: Session, followup: DueFollowup, now: datetime, most: int) -> list[int]:
+    """The other follow-ups of its type and client whose time to be looked at has come, by id."""
+    query = _beside(followup, now).order_by(Followup.id).limit(most)
+    return list(session.scalars(query))
+
+
+def lock_beside(
+    session: Session, followup: DueFollowup, now: datetime, most: int
+) -> list[int] | None:
+    """Hold what list_beside finds until the commit. The caller holds the follow-up itself.
+
+    None when another worker looks at one with a lower id: who holds the lowest goes on, and waits
+    for those above it; whoever holds a higher one gives way. So nobody waits for one who waits for
+    him, and of several workers one has them all.
+    """
+    found = list_beside(session, followup, now, most)
+    if not found:
+        return []
+    below = [each for each in found if each < followup.id]
+    above = [each for each in found if each > followup.id]
+    query = _beside(followup, now).order_by(Followup.id)
+    free = query.where(Followup.id.in_(below)).with_for_update(key_share=True, skip_locked=True)
+    held = list(session.scalars(free))
+    if len(held) < len(below):
+        return None
+    waited_for = query.where(Followup.id.in_(above)).with_for_update(key_share=True)
+    return held + list(session.scalars(waited_for))
+
+
+def _beside(followup: DueFollowup, now: datetime) -> sa.Select[int]:
+    return sa.select(Followup.id).where(
+        LOOKED_AT,
+        Followup.company_id == followup.company_id,
+        Followup.client_id == followup.client_id,
+        Followup.type == followup.type,
+        Followup.id != followup.id,
+        Followup.next_action_at <= now,
+    )
+
+
 def wait_for_lock(session: Session, followup_id: int) -> AutoState:
     """Hold a follow-up's row until the commit, after whoever holds it now. Returns its state.
 

@@ -2,6 +2,7 @@
 
 Every change of state is a conditional UPDATE under the claim's token; a row count of none means
 that another worker, or a person, was first: ClaimLost. Lease times are the database's clock.
+The steps that a mail carries for other follow-ups change in the same statement as its own.
 
             planned --claim--> claimed --DATA accepted--> sending --2xx--> sent
                ^                  |                          |----4xx---> planned
@@ -14,23 +15,26 @@ that another worker, or a person, was first: ClaimLost. Lease times are the data
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from backend.app.channel import Channel
 from backend.app.db import database_now
 from backend.app.errors import ClaimLost
 from backend.app.models import OutboxMail, OutboxState
-from backend.app.store.records import OutboxClaim
+from backend.app.store.records import OutboxClaim, StepClaim
 from backend.app.store.tables import table_of
 from backend.app.store.upsert import insert_unless_there
 
 _OUTBOX = table_of(OutboxMail)
-_CLAIM_COLUMNS = tuple(getattr(OutboxMail, name) for name in OutboxClaim.__dataclass_fields__)
+_CLAIM_COLUMNS = tuple(
+    getattr(OutboxMail, name) for name in OutboxClaim.__dataclass_fields__ if name != "companions"
+)
 # States from which a step may be claimed (again): nothing of it has gone out.
 CLAIMABLE = (OutboxState.PLANNED, OutboxState.CANCELLED)
 # Word for word the condition of ix_outbox_unsettled: SQLite does not see that `state = 'claimed'`
@@ -45,10 +49,13 @@ def find_step(session: Session, followup_id: int, step: int) -> OutboxMail | Non
 
 
 def find_message_ids(session: Session, followup_id: int) -> list[str]:
-    """The Message-IDs of the steps that went out as mails, in their order."""
+    """The Message-IDs of the mails in which its steps went out, in their order."""
+    carrier = aliased(OutboxMail)
+    own = OutboxMail.carried_by.is_(None)
     return list(
         session.scalars(
-            sa.select(OutboxMail.message_id)
+            sa.select(sa.case((own, OutboxMail.message_id), else_=carrier.message_id))
+            .outerjoin(carrier, carrier.id == OutboxMail.carried_by)
             .where(
                 OutboxMail.followup_id == followup_id,
                 OutboxMail.state == OutboxState.SENT.value,
@@ -98,6 +105,47 @@ def claim(
 
     mail: the other columns (recipient, message_id, raw, ...), rendered anew for each claim.
     """
+    taken = _take(session, followup_id, step, owner, seconds, {**mail, "carried_by": None}, {})
+    if taken is None:
+        return None
+    row = session.execute(sa.select(*_CLAIM_COLUMNS).where(OutboxMail.id == taken.id)).one()
+    return _claim_of(row)
+
+
+def _claim_of(row: sa.Row[Any], companions: Sequence[StepClaim] = ()) -> OutboxClaim:
+    channel = Channel(row.channel)
+    return OutboxClaim(**{**row._mapping, "channel": channel, "companions": tuple(companions)})
+
+
+def claim_companion(
+    session: Session,
+    lead: OutboxClaim,
+    followup_id: int,
+    step: int,
+    owner: str,
+    seconds: int,
+    mail: dict[str, Any],
+) -> StepClaim:
+    """Take a step that goes in the mail of `lead`. Raises ClaimLost when it is not to be had.
+
+    A Message-ID that it had for a mail of its own stays: a late answer to that one is known by it.
+    """
+    columns = {**mail, "carried_by": lead.id, "content": "", "raw": b""}
+    taken = _take(session, followup_id, step, owner, seconds, columns, {"fingerprint": ""})
+    if taken is None:
+        raise ClaimLost(f"step {step} of follow-up {followup_id} is not to be had")
+    return taken
+
+
+def _take(
+    session: Session,
+    followup_id: int,
+    step: int,
+    owner: str,
+    seconds: int,
+    columns: dict[str, Any],
+    only_at_first: dict[str, Any],
+) -> StepClaim | None:
     lease = {
         "state": OutboxState.CLAIMED.value,
         "owner": owner,
@@ -106,12 +154,12 @@ def claim(
     created = insert_unless_there(
         session,
         OutboxMail,
-        {"followup_id": followup_id, "step": step, **mail, **lease},
+        {"followup_id": followup_id, "step": step, **columns, **only_at_first, **lease},
         OutboxMail.id,
     )
     if created is not None:
-        return _load_claim(session, OutboxMail.id == created)
-    taken = session.scalar(
+        return StepClaim(created, 1, followup_id, step)
+    taken = session.execute(
         sa.update(OutboxMail)
         .where(
             OutboxMail.followup_id == followup_id,
@@ -119,24 +167,15 @@ def claim(
             OutboxMail.state.in_([state.value for state in CLAIMABLE]),
         )
         .values(
-            **mail,
+            **columns,
             **lease,
             token=OutboxMail.token + 1,
             attempts=OutboxMail.attempts + 1,
             next_attempt_at=None,
         )
-        .returning(OutboxMail.id)
-    )
-    return None if taken is None else _load_claim(session, OutboxMail.id == taken)
-
-
-def _load_claim(session: Session, which: sa.ColumnElement[bool]) -> OutboxClaim:
-    row = session.execute(sa.select(*_CLAIM_COLUMNS).where(which)).one()
-    return _claim_of(row)
-
-
-def _claim_of(row: sa.Row[Any]) -> OutboxClaim:
-    return OutboxClaim(**{**row._mapping, "channel": Channel(row.channel)})
+        .returning(OutboxMail.id, OutboxMail.token)
+    ).one_or_none()
+    return None if taken is None else StepClaim(taken.id, taken.token, followup_id, step)
 
 
 def _change(
@@ -145,25 +184,40 @@ def _change(
     states: Sequence[OutboxState],
     *conditions: sa.ColumnElement[bool],
     **values: object,
-) -> None:
-    changed = session.execute(
-        sa.update(_OUTBOX)
-        .where(
-            OutboxMail.id == claimed.id,
-            OutboxMail.token == claimed.token,
-            OutboxMail.state.in_([state.value for state in states]),
-            *conditions,
+) -> list[StepClaim]:
+    """The mail's own step, and with it those that it carries. Returns the ones that changed.
+
+    Raises ClaimLost when its own did not; one that it carries may have been stopped by a person.
+    """
+    o = OutboxMail
+    changed = set(
+        session.scalars(
+            sa.update(_OUTBOX)
+            .where(
+                o.id.in_([step.id for step in claimed.steps]),
+                sa.or_(*(_is_claim(step) for step in claimed.steps)),
+                o.state.in_([state.value for state in states]),
+                *(sa.or_(o.id != claimed.id, condition) for condition in conditions),
+            )
+            .values(**values)
+            .returning(_OUTBOX.c.id)
         )
-        .values(**values)
-        .returning(_OUTBOX.c.id)
-    ).one_or_none()
-    if changed is None:
+    )
+    if claimed.id not in changed:
         raise ClaimLost(f"step {claimed.step} of follow-up {claimed.followup_id} is not ours now")
+    return [step for step in claimed.steps if step.id in changed]
+
+
+def _is_claim(step: StepClaim) -> sa.ColumnElement[bool]:
+    return sa.and_(OutboxMail.id == step.id, OutboxMail.token == step.token)
 
 
 def begin_sending(session: Session, claimed: OutboxClaim, seconds: int) -> None:
-    """From here on the body may be out. Raises ClaimLost when the lease has ended."""
-    _change(
+    """From here on the body may be out. Raises ClaimLost when the lease has ended.
+
+    Or when one of the steps that the mail carries is not ours any more.
+    """
+    changed = _change(
         session,
         claimed,
         [OutboxState.CLAIMED],
@@ -172,6 +226,30 @@ def begin_sending(session: Session, claimed: OutboxClaim, seconds: int) -> None:
         sending_at=database_now(),
         lease_until=database_now(seconds),
     )
+    if len(changed) < len(claimed.steps):
+        raise ClaimLost(f"a step in the mail of follow-up {claimed.followup_id} is not ours now")
+
+
+def leave(session: Session, step: StepClaim, state: OutboxState, why: str | None = None) -> bool:
+    """claimed -> planned or cancelled, of one step alone. False when it is not ours any more.
+
+    What it was claimed for does not go out, which is no attempt of it, and no error of its mailbox.
+    """
+    changed = session.scalar(
+        sa.update(OutboxMail)
+        .where(_is_claim(step), OutboxMail.state == OutboxState.CLAIMED.value)
+        .values(
+            state=state.value,
+            owner=None,
+            lease_until=None,
+            token=OutboxMail.token + 1,
+            attempts=OutboxMail.attempts - 1,
+            next_attempt_at=None,
+            error=why and why[:500],
+        )
+        .returning(OutboxMail.id)
+    )
+    return changed is not None
 
 
 def settle_sent(
@@ -206,9 +284,12 @@ def settle_not_sent(
     code: int | None = None,
     next_attempt_at: datetime | None = None,
     count_attempt: bool = True,
-) -> None:
-    """claimed or sending -> planned, failed or cancelled. Raises ClaimLost."""
-    _change(
+) -> list[StepClaim]:
+    """claimed or sending -> planned, failed or cancelled. Raises ClaimLost.
+
+    Returns the steps that changed: see _change.
+    """
+    return _change(
         session,
         claimed,
         [OutboxState.CLAIMED, OutboxState.SENDING],
@@ -257,19 +338,63 @@ def mark_needs_person(session: Session, claimed: OutboxClaim) -> None:
 
 
 def list_abandoned(session: Session, state: OutboxState, limit: int = 500) -> list[OutboxClaim]:
-    """Steps in `state` whose worker's lease has ended: it was killed, or hangs."""
-    rows = session.execute(
+    """Mails in `state` whose worker's lease has ended: it was killed, or hangs."""
+    query = (
         sa.select(*_CLAIM_COLUMNS)
-        .where(UNSETTLED, OutboxMail.state == state.value, OutboxMail.lease_until < database_now())
+        .where(
+            UNSETTLED,
+            OutboxMail.carried_by.is_(None),
+            OutboxMail.state == state.value,
+            OutboxMail.lease_until < database_now(),
+        )
         .order_by(OutboxMail.lease_until)
         .limit(limit)
+    )
+    return _load_claims(session, query, state)
+
+
+def _load_claims(
+    session: Session, query: sa.Select[*tuple[Any, ...]], state: OutboxState
+) -> list[OutboxClaim]:
+    """Mails that are in `state`, each with the steps that it carries."""
+    rows = session.execute(query).all()
+    if not rows:
+        return []
+    o, carried = OutboxMail, defaultdict(list)
+    for row in session.execute(
+        sa.select(o.carried_by, o.id, o.token, o.followup_id, o.step)
+        .where(o.carried_by.in_([row.id for row in rows]), o.state == state.value)
+        .order_by(o.followup_id)
+    ):
+        carried[row.carried_by].append(StepClaim(row.id, row.token, row.followup_id, row.step))
+    return [_claim_of(row, carried[row.id]) for row in rows]
+
+
+def list_orphaned(session: Session) -> list[StepClaim]:
+    """Steps whose lease has ended, claimed for a mail that does not go out any more.
+
+    A person has stopped the follow-up whose mail it was, and the worker did not live to see it.
+    """
+    o, carrier = OutboxMail, aliased(OutboxMail)
+    goes = sa.exists().where(carrier.id == o.carried_by, carrier.state == OutboxState.CLAIMED.value)
+    rows = session.execute(
+        sa.select(o.id, o.token, o.followup_id, o.step).where(
+            UNSETTLED,
+            o.carried_by.is_not(None),
+            o.state == OutboxState.CLAIMED.value,
+            o.lease_until < database_now(),
+            ~goes,
+        )
     ).all()
-    return [_claim_of(row) for row in rows]
+    return [StepClaim(*row) for row in rows]
 
 
-def take_back(session: Session, claimed: OutboxClaim) -> None:
-    """claimed -> planned after its worker's end: nothing had gone out. Raises ClaimLost."""
-    _change(
+def take_back(session: Session, claimed: OutboxClaim) -> list[StepClaim]:
+    """claimed -> planned after its worker's end: nothing had gone out. Raises ClaimLost.
+
+    Returns the steps that changed.
+    """
+    return _change(
         session,
         claimed,
         [OutboxState.CLAIMED],
@@ -301,13 +426,17 @@ def abandon_sending(session: Session, claimed: OutboxClaim) -> None:
 
 
 def list_uncertain(session: Session) -> list[OutboxClaim]:
-    """Uncertain steps, those too that a person was asked about: proof may still come."""
-    rows = session.execute(
+    """Uncertain mails, those too that a person was asked about: proof may still come."""
+    query = (
         sa.select(*_CLAIM_COLUMNS)
-        .where(UNSETTLED, OutboxMail.state == OutboxState.UNCERTAIN.value)
+        .where(
+            UNSETTLED,
+            OutboxMail.carried_by.is_(None),
+            OutboxMail.state == OutboxState.UNCERTAIN.value,
+        )
         .order_by(OutboxMail.id)
-    ).all()
-    return [_claim_of(row) for row in rows]
+    )
+    return _load_claims(session, query, OutboxState.UNCERTAIN)
 
 
 def load_sending_at(session: Session, outbox_id: int) -> datetime | None:
@@ -326,13 +455,13 @@ def list_provider_ids(session: Session, company_id: int, wanted: Sequence[str]) 
 
 
 def load_uncertain(session: Session, outbox_id: int) -> OutboxClaim | None:
-    """An uncertain step by its id; None when there is none (any more)."""
-    row = session.execute(
-        sa.select(*_CLAIM_COLUMNS).where(
-            OutboxMail.id == outbox_id, OutboxMail.state == OutboxState.UNCERTAIN.value
-        )
-    ).one_or_none()
-    return None if row is None else _claim_of(row)
+    """An uncertain mail by the id of any of its steps; None when there is none (any more)."""
+    uncertain = OutboxMail.state == OutboxState.UNCERTAIN.value
+    own = sa.func.coalesce(OutboxMail.carried_by, OutboxMail.id)
+    lead = session.scalar(sa.select(own).where(OutboxMail.id == outbox_id, uncertain))
+    query = sa.select(*_CLAIM_COLUMNS).where(OutboxMail.id == lead, uncertain)
+    found = [] if lead is None else _load_claims(session, query, OutboxState.UNCERTAIN)
+    return found[0] if found else None
 
 
 def needs_a_word(session: Session, claimed: OutboxClaim, hours: int) -> bool:

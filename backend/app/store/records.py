@@ -238,11 +238,22 @@ class Spent:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class StepClaim:
+    """One step of one follow-up: an outbox row, and the token of its claim."""
+
+    id: int
+    token: int
+    followup_id: int
+    step: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxClaim:
     """A reminder step that this worker may send until its lease ends.
 
-    raw: the rendered mail, or the text message. recipient: an address, or a number.
+    raw: the rendered mail, or the text message. recipient: an address, or a number. companions: the
+    steps of other follow-ups of the client that its mail carries.
     """
 
     id: int
@@ -258,6 +269,17 @@ class OutboxClaim:
     content: str
     raw: bytes = field(repr=False)
     attempts: int
+    companions: tuple[StepClaim, ...] = ()
+
+    @property
+    def steps(self) -> tuple[StepClaim, ...]:
+        """Every step that goes out with the mail, its own first."""
+        return (StepClaim(self.id, self.token, self.followup_id, self.step), *self.companions)
+
+    @property
+    def followup_ids(self) -> list[int]:
+        """In the order in which their rows are held."""
+        return sorted(step.followup_id for step in self.steps)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 Only reads, across the outbox and the inbox. `sending_at` is there from the moment at which the body
 may be out until it is known that it did not go; so it counts what was sent and what is uncertain.
+A mail that carries the steps of several follow-ups is one mail: its own row alone is counted.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ _OF_COMPANY = _O.company_id == sa.bindparam("company")
 
 
 def _count(*conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
-    counted = sa.select(sa.func.count()).select_from(table_of(OutboxMail)).where(*conditions)
+    mails = _O.carried_by.is_(None)
+    counted = sa.select(sa.func.count()).select_from(table_of(OutboxMail)).where(mails, *conditions)
     return counted.scalar_subquery()
 
 

@@ -308,7 +308,10 @@ def _say_explanation(found: Explanation) -> None:
         say("outbox")
         for mail in found.outbox:
             error = f": {mail.error}" if mail.error else ""
-            say(f"  {mail.id}  step {mail.step} to {mail.recipient} is {mail.state}{error}")
+            carrier = f" in the mail of {mail.carried_by}" if mail.carried_by else ""
+            say(
+                f"  {mail.id}  step {mail.step} to {mail.recipient} is {mail.state}{carrier}{error}"
+            )
     if found.history:
         say("history")
         for line in found.history:
@@ -326,7 +329,9 @@ def _shown(value: object, zone: str) -> str:
 def _verdict(verdict: Verdict, zone: str, *, held: bool) -> str:
     after = "once released, " if held else ""
     if verdict.decision == "send":
-        return f"{after}a run would send step {verdict.step}"
+        others = ", ".join(map(str, verdict.with_followups))
+        beside = f", in one mail with follow-up {others}" if others else ""
+        return f"{after}a run would send step {verdict.step}{beside}"
     until = f" until {local_time(verdict.until, zone)}" if verdict.until else ""
     detail = f", {verdict.detail}" if verdict.detail else ""
     why = f"{verdict.reason} ({verdict.meaning}{detail})"

@@ -59,6 +59,8 @@ def preview(
 
 def _say(found: Preview) -> None:
     say(f"step        {found.step}")
+    if found.with_followups:
+        say(f"together    with follow-up {', '.join(map(str, found.with_followups))}")
     say(f"From        {found.sender}")
     say(f"To          {found.recipient}")
     if found.reply_to:

@@ -25,6 +25,9 @@ def command() -> None:
     An uncertain one may have gone out: a connection broke when nobody could know. It is never
     sent again by itself; where no proof comes, look at the Sent folder or ask the client, then say
     `outbox sent` or `outbox resend`.
+
+    Where a company groups its reminders, one mail carries the steps of several follow-ups: IN MAIL
+    names the row whose mail it is, and a word on any of them holds for all.
     """
 
 
@@ -45,7 +48,7 @@ def list_(company_id: int | None, state: str | None, limit: int, as_json: bool) 
         show_json(rows)
     else:
         show_table(
-            ("ID", "FOLLOW-UP", "STEP", "STATE", "TO", "SUBJECT", "ERROR"),
+            ("ID", "FOLLOW-UP", "STEP", "STATE", "TO", "SUBJECT", "IN MAIL", "ERROR"),
             [
                 (
                     row.id,
@@ -54,6 +57,7 @@ def list_(company_id: int | None, state: str | None, limit: int, as_json: bool) 
                     f"{row.state} !" if row.needs_person else row.state,
                     row.recipient,
                     row.subject,
+                    row.carried_by or "",
                     row.error if row.state not in ("sent", "claimed") else "",
                 )
                 for row in rows

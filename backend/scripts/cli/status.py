@@ -183,8 +183,10 @@ def _say_uncertain(found: Status) -> None:
     for each in found.uncertain:
         mail = each.outbox
         word = "no proof came" if mail.needs_person else "a proof may still come"
+        more = f" and {len(each.with_followups)} more" if each.with_followups else ""
+        ago = since(mail.sending_at, found.at)
         say_wrapped(
-            f"step {mail.step} to {mail.recipient}, {since(mail.sending_at, found.at)} ago; {word}",
+            f"step {mail.step}{more} to {mail.recipient}, {ago} ago; {word}",
             before=f"  {mail.id}: ",
         )
         say(f"     it arrived: {each.if_it_arrived}   it did not: {each.if_it_did_not}")
