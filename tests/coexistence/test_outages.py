@@ -37,7 +37,7 @@ from tests.installation import Installation, mail
 from tests.servers.faulty_smtp import FaultySmtpServer
 from tests.servers.link import Link
 from tests.servers.postgresql import private_postgresql, restart_postgresql
-from tests.servers.shared import HOST
+from tests.servers.shared import HOST, ServerMissing
 
 on_postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -47,7 +47,7 @@ MOST_MOMENTS = 1000
 ENDS = (EXIT_DONE, EXIT_SOME_FAILED, EXIT_DATABASE_UNREACHABLE)
 CLIENTS, REMINDERS = 2, 2
 TEN_MINUTES = timedelta(minutes=10)
-FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+JUMPS = ("+1h", "-1h") if LONG else ("+1h",)
 
 
 @pytest.fixture
@@ -236,19 +236,27 @@ def with_files_up_to(
     )
 
 
-@pytest.mark.skipif(
-    FAKETIME is None, reason="not tested on libfaketime: apt-get install libfaketime"
-)
-@pytest.mark.parametrize("jump", ["+1h", "-1h"])
+@pytest.fixture
+def faketime() -> str:
+    """What a process is to preload for a clock of its own (faketime(1))."""
+    with or_skip():
+        found = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+        if found is None:
+            raise ServerMissing("libfaketime: apt-get install libfaketime")
+    return str(found)
+
+
+@pytest.mark.parametrize("jump", JUMPS)
 def test_clock_that_jumps_an_hour(
     installation: Installation,
     embedded_imap: Any,
     faulty_smtp: FaultySmtpServer,
     box: Mailbox,
+    faketime: str,
     jump: str,
 ) -> None:
     """This host's clock as both scripts see it, and on SQLite the database's as well."""
-    wrong = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": jump, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    wrong = {"LD_PRELOAD": faketime, "FAKETIME": jump, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     for script in ("sync", "followups", "sync"):
         done = installation.script(script, **wrong)
         assert done.returncode == EXIT_DONE, done.stderr
@@ -260,14 +268,13 @@ def test_clock_that_jumps_an_hour(
 
 
 @on_postgresql
-@pytest.mark.skipif(
-    FAKETIME is None, reason="not tested on libfaketime: apt-get install libfaketime"
-)
-def test_host_an_hour_ahead_takes_nobodys_lease(installation: Installation, box: Mailbox) -> None:
+def test_host_an_hour_ahead_takes_nobodys_lease(
+    installation: Installation, box: Mailbox, faketime: str
+) -> None:
     leased = sa.update(MailboxState).values(
         lease_owner="another", lease_until=database_now(300), lease_token=7
     )
     installation.change(lambda s: s.execute(leased))
-    done = installation.script("sync", LD_PRELOAD=str(FAKETIME), FAKETIME="+1h")
+    done = installation.script("sync", LD_PRELOAD=faketime, FAKETIME="+1h")
     assert (done.returncode, "nothing to do" in done.stderr) == (EXIT_DONE, True), done.stderr
     assert installation.count(LedgerEntry) == 0
