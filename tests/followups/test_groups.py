@@ -103,6 +103,7 @@ def test_what_is_due_of_one_client_goes_in_one_mail(office: Office) -> None:
     assert (lead.message_id, lead.carried_by) == (mail.message_id, None)
     assert {(row.message_id, row.carried_by) for row in others} == {(None, lead.id)}
     assert [office.history(each) for each in followups] == [["sent"]] * 3
+    assert all(office.outbox(each).facts["steps_sent"] == 0 for each in followups)
     (message,) = office.messages()
     assert {office.followup(each).conversation_id for each in followups} == {
         message.conversation_id

@@ -143,6 +143,7 @@ def _claim(
         other = each.situation.followup.id
         _cancel_skipped(session, other, each.decision)
         columns = {name: draft.columns[name] for name in _SHARED}
+        columns["facts"] = each.situation.followup.facts
         carried.append(
             outbox.claim_companion(
                 session, claimed, other, each.step, owner, lease_seconds, columns
