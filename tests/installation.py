@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
@@ -30,13 +33,14 @@ from backend.app.models import (
     InboxIntegration,
     MailboxState,
 )
-from backend.app.runtime import Report, Run
+from backend.app.runtime import Report, Run, run_script
 
 SCRIPTS = {
     "sync": "sync_emails_periodic.py",
     "followups": "send_automatic_followups.py",
     "manage": "manage.py",
 }
+JOBS = {"sync": sync_due_mailboxes, "followups": send_due_followups}
 TEN_DAYS = timedelta(days=10)
 # Most tests run at whatever hour it is, and send one client several mails: windows, holidays and
 # budgets have their own tests.
@@ -75,6 +79,7 @@ class Installation:
             "DATABASE_URL": self.url,
             "CREDENTIALS_KEYS": self.key,
             "ATTACHMENTS_DIR": str(self.directory / "attachments"),
+            "STATE_DIR": str(self.directory / "state"),
             "TLS_CA_FILE": str(self.ca_file or ""),
             "IMAP_TIMEOUT_SECONDS": "10",
             "SMTP_TIMEOUT_SECONDS": "10",
@@ -120,6 +125,18 @@ class Installation:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def as_cron(self, script: str, *, verbose: bool = False) -> tuple[int, str]:
+        """A run with all that is around it, in this process: its exit status, and its log."""
+        said = io.StringIO()
+        self.close()
+        with pytest.MonkeyPatch.context() as environment:
+            for name, value in self.environment.items():
+                environment.setenv(name, value)
+            handler = logging.StreamHandler(said)
+            status = run_script(script, JOBS[script], verbose=verbose, log_handler=handler)
+        self.close()
+        return status, said.getvalue()
 
     def sync(self, **selection: int) -> Report:
         """The minute job in this process."""

@@ -25,7 +25,9 @@ MAY_IMPORT = {
     "store": ("channel", "db", "errors", "mail", "models"),
     "tokens": (*FOUNDATIONS, "mail", "store"),
     "endpoints": ("config", "credentials", "errors", "mail", "store", "tokens"),
-    "runtime": (*FOUNDATIONS, "store"),
+    "mark": (*FOUNDATIONS, "store"),
+    "monitoring": (*FOUNDATIONS, "store"),
+    "runtime": (*FOUNDATIONS, "mark", "monitoring", "store"),
     "inbox": (*FOUNDATIONS, "endpoints", "mail", "models", "runtime", "store"),
     "followups": (
         *FOUNDATIONS,

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0055"
-down_revision = "0045"
+down_revision = "0050"
 
 HELD = sa.text("auto_state = 'held'")
 

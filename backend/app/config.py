@@ -44,6 +44,7 @@ class Settings:
     credentials_keys: tuple[str, ...] = field(repr=False)
     attachments_dir: Path
     documents_dir: Path
+    state_dir: Path
     sync_budget_seconds: int = 50
     sync_slice_messages: int = 500
     sync_batch_bytes: int = 4 * 1024 * 1024
@@ -67,6 +68,41 @@ class Settings:
     oauth_clients: Mapping[str, OAuthClient] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Monitoring:
+    """Who is told how a run went. Read apart from Settings, so that a broken one is told, too.
+
+    ping_urls: by script. log_format: text or json.
+    """
+
+    ping_urls: Mapping[str, str] = field(default_factory=dict, repr=False)
+    metrics_dir: Path | None = None
+    sentry_dsn: str | None = field(default=None, repr=False)
+    alert_email: str | None = None
+    alert_smtp_url: str | None = field(default=None, repr=False)
+    state_dir: Path = ROOT / "backend" / "data" / "state"
+    log_format: str = "text"
+
+
+def load_monitoring(environ: Mapping[str, str] | None = None) -> Monitoring:
+    """Never raises: what cannot be read counts as not set."""
+    environ = os.environ if environ is None else environ
+    try:
+        values = {**_env_file_values(env_file_in_use(environ)), **environ}
+    except ConfigurationError:
+        values = dict(environ)
+    urls = {name: values.get(f"PING_URL_{name.upper()}", "") for name in ("sync", "followups")}
+    return Monitoring(
+        ping_urls={name: url.strip() for name, url in urls.items() if url.strip()},
+        metrics_dir=_optional_path(values, "METRICS_DIR"),
+        sentry_dsn=values.get("SENTRY_DSN", "").strip() or None,
+        alert_email=values.get("ALERT_EMAIL", "").strip() or None,
+        alert_smtp_url=values.get("ALERT_SMTP_URL", "").strip() or None,
+        state_dir=_path(values, "STATE_DIR", ROOT / "backend" / "data" / "state"),
+        log_format="json" if values.get("LOG_FORMAT", "").strip().lower() == "json" else "text",
+    )
+
+
 def load_settings(
     environ: Mapping[str, str] | None = None,
     *,
@@ -88,6 +124,7 @@ def load_settings(
         credentials_keys=_keys(values, needed=key_needed),
         attachments_dir=_path(values, "ATTACHMENTS_DIR", data / "attachments"),
         documents_dir=_path(values, "DOCUMENTS_DIR", data / "documents"),
+        state_dir=_path(values, "STATE_DIR", data / "state"),
         sync_budget_seconds=_positive(values, "SYNC_BUDGET_SECONDS", 50),
         sync_slice_messages=_positive(values, "SYNC_SLICE_MESSAGES", 500),
         sync_batch_bytes=_positive(values, "SYNC_BATCH_BYTES", 4 * 1024 * 1024),

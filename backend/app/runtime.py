@@ -7,21 +7,23 @@ both scripts. Logs go to standard error, one line an event (docs/reference.md).
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
+import re
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import FrameType
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.app import db
-from backend.app.config import Settings, load_settings
+from backend.app.config import Settings, load_monitoring, load_settings
 from backend.app.credentials import Vault
 from backend.app.errors import (
     EXIT_CONFIGURATION,
@@ -32,38 +34,60 @@ from backend.app.errors import (
     ConfigurationError,
     DatabaseUnreachable,
 )
+from backend.app.mark import Mark
+from backend.app.monitoring.watch import LastWords, Watch
 from backend.app.store import runs
+from backend.app.store.installation import Count
 
 LOGGER = "relance"
+KEY_VALUE = re.compile(r"\b([a-z_]+)=(\S+)")
 
 
 class LogFormatter(logging.Formatter):
-    """`2026-11-23T14:00:03+01:00 INFO sync ...`, always one line.
+    """`2026-11-23T14:00:03+01:00 INFO sync ... run=1045`, always one line; or the same as JSON.
 
     Servers and mails put words into our lines: control characters would forge lines of their own.
+    run: the number of the run in cron_runs, once it has one; all lines of a run bear it.
     """
 
+    def __init__(self, form: str = "text") -> None:
+        """form: text or json."""
+        super().__init__()
+        self.run: str | None = None
+        self._as_json = form == "json"
+
     def format(self, record: logging.LogRecord) -> str:
-        moment = datetime.fromtimestamp(record.created).astimezone()
+        moment = datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="seconds")
         room = record.name.removeprefix(f"{LOGGER}.")
         text = record.getMessage()
         if record.exc_info:
             text += " " + self.formatException(record.exc_info).replace("\n", " | ")
         clean = "".join(c if c.isprintable() else " " for c in text)
-        return f"{moment.isoformat(timespec='seconds')} {record.levelname} {room} {clean}"
+        if self._as_json:
+            words = {"time": moment, "level": record.levelname, "script": room, "message": clean}
+            # What the line says as key=value, for who looks for one mailbox or one reminder. The
+            # first of a name counts, and none of ours: a server's words come last in a line.
+            said = dict(reversed(KEY_VALUE.findall(clean)))
+            return json.dumps({**said, **words, "run": self.run})
+        end = "" if self.run is None else f" run={self.run}"
+        return f"{moment} {record.levelname} {room} {clean}{end}"
 
 
-def start_logging(*, verbose: bool, handler: logging.Handler | None = None) -> None:
+def start_logging(
+    *, verbose: bool, handler: logging.Handler | None = None, form: str = "text"
+) -> LogFormatter:
     """Send this package's log lines to standard error; `verbose` shows the DEBUG ones too.
 
-    handler: what writes them, where a terminal needs more than a stream.
+    handler: what writes them, where a terminal needs more than a stream. form: text or json.
     """
     handler = handler or logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LogFormatter())
+    formatter = LogFormatter(form)
+    handler.setFormatter(formatter)
     logger = logging.getLogger(LOGGER)
     logger.handlers[:] = [handler]
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)
     logger.propagate = False
+    return formatter
 
 
 @dataclass(slots=True)
@@ -106,6 +130,8 @@ class Run:
     stopping: Callable[[], bool]
     now: Callable[[], datetime] = db.utc_now
     progress: Progress = field(default_factory=Progress)
+    # Told of each reminder that may be out from now on, before its body goes.
+    remember: Callable[[Count], None] = field(default=lambda _count: None)
 
 
 def run_script(
@@ -122,14 +148,42 @@ def run_script(
 
     dry_run leaves no row in cron_runs either.
     """
-    start_logging(verbose=verbose, handler=log_handler)
+    monitoring = load_monitoring()
+    formatter = start_logging(verbose=verbose, handler=log_handler, form=monitoring.log_format)
+    report = Report()
+    if dry_run:
+        return _run(name, job, report, formatter, durable, dry_run, progress)
+    words = LastWords(formatter)
+    logging.getLogger(LOGGER).addHandler(words)
+    watch = Watch(name, monitoring, words)
+    status = _run(name, job, report, formatter, durable, dry_run, progress)
+    watch.end(status, report.counts)
+    return status
+
+
+def _run(
+    name: str,
+    job: Callable[[Run, Report], None],
+    report: Report,
+    formatter: LogFormatter,
+    durable: bool,
+    dry_run: bool,
+    progress: Progress | None,
+) -> int:
     log = logging.getLogger(f"{LOGGER}.{name}")
     try:
         settings = load_settings()
         vault = Vault(settings.credentials_keys)
         db.open_database(settings, durable=durable)
-        with recorded_run(name, dry_run) as (owner, report), stop_signals() as stopping:
-            job(Run(settings, vault, owner, stopping, progress=progress or Progress()), report)
+        with recorded_run(name, report, dry_run) as owner, stop_signals() as stopping:
+            formatter.run = None if dry_run else owner.rpartition(":")[2]
+            mark = Mark(settings.state_dir)
+            if not dry_run and mark.begin_run():
+                report.fail("restored")
+            run = Run(settings, vault, owner, stopping, remember=mark.remember)
+            job(replace(run, progress=progress) if progress else run, report)
+            if not mark.usable:
+                report.fail("mark_failed")
             log.info("done %s", summary(report.counts))
         return EXIT_SOME_FAILED if report.failed else EXIT_DONE
     except ConfigurationError as error:
@@ -150,16 +204,19 @@ def run_script(
 
 
 @contextlib.contextmanager
-def recorded_run(name: str, dry_run: bool) -> Iterator[tuple[str, Report]]:
-    """A row in cron_runs from start to end; a killed run leaves it without an end."""
-    host, pid, report = socket.gethostname(), os.getpid(), Report()
+def recorded_run(name: str, report: Report, dry_run: bool) -> Iterator[str]:
+    """A row in cron_runs from start to end; a killed run leaves it without an end.
+
+    Yields the run's owner: host:pid:run.
+    """
+    host, pid = socket.gethostname(), os.getpid()
     if dry_run:
-        yield f"{host}:{pid}:dry", report
+        yield f"{host}:{pid}:dry"
         return
     run_id = db.write(runs.record_start, name, host, pid)
     status = EXIT_INTERNAL
     try:
-        yield f"{host}:{pid}:{run_id}", report
+        yield f"{host}:{pid}:{run_id}"
         status = EXIT_SOME_FAILED if report.failed else EXIT_DONE
     finally:
         with contextlib.suppress(SQLAlchemyError):  # the first error is the one to tell

@@ -62,7 +62,8 @@ class Workplace:
         """Where this installation lies. Its key is made by `manage.py init`."""
         self.env_file.write_text(
             f"DATABASE_URL='sqlite:///{self.directory / 'relance.db'}'\n"
-            f"ATTACHMENTS_DIR='{self.directory / 'attachments'}'\n",
+            f"ATTACHMENTS_DIR='{self.directory / 'attachments'}'\n"
+            f"STATE_DIR='{self.directory / 'state'}'\n",
             encoding="utf-8",
         )
 

@@ -11,7 +11,7 @@ from backend.app.mail.msgid import (
 
 
 def test_made_ids_are_unique_and_read_back() -> None:
-    made = {make_message_id("Societe.example") for _ in range(100)}
+    made = {make_message_id("Societe.example", "secret", str(n)) for n in range(100)}
     assert len(made) == 100
     assert all(clean_message_id(f"<{value}>") == value for value in made)
     assert all(value.endswith("@societe.example") for value in made)
@@ -20,7 +20,7 @@ def test_made_ids_are_unique_and_read_back() -> None:
 @pytest.mark.parametrize("domain", ["", "a b", "a\r\nX: y", "@", "-a.example", "é.example"])
 def test_no_id_is_made_for_what_is_no_host(domain: str) -> None:
     with pytest.raises(ValueError, match="host name"):
-        make_message_id(domain)
+        make_message_id(domain, "secret", "x")
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ def test_every_command_is_there() -> None:
         "systemd print",
         "systemd write",
         "logrotate print",
+        "restored",
         "doctor",
         "report",
         "status",

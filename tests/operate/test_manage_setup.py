@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from backend.app.config import ROOT, Settings, load_settings
+from backend.app.config import ROOT, Monitoring, Settings, load_settings
 from backend.app.credentials import Vault, new_key
 from backend.app.models import InboxIntegration
 from tests.installation import Installation
@@ -208,7 +208,9 @@ def example_values() -> dict[str, str]:
 
 
 def test_the_example_names_every_setting_and_no_other() -> None:
-    fields = {field.name.upper() for field in dataclasses.fields(Settings)} - {"OAUTH_CLIENTS"}
+    both = (*dataclasses.fields(Settings), *dataclasses.fields(Monitoring))
+    fields = {field.name.upper() for field in both} - {"OAUTH_CLIENTS", "PING_URLS"}
+    fields |= {"PING_URL_SYNC", "PING_URL_FOLLOWUPS"}
     assert {name for name in example_values() if not name.startswith("OAUTH_")} == fields
 
 

@@ -28,6 +28,7 @@ from backend.app.models import (
     SentCopy,
 )
 from backend.app.operate.health import host, records
+from backend.app.store.installation import set_restored
 from tests.conftest import EmbeddedImapServer, EmbeddedSmtpServer
 from tests.installation import Installation
 from tests.operate.conftest import Manage
@@ -339,6 +340,13 @@ FAULTS = {
     ),
     "uncertain reminder": Fault(
         uncertain, "uncertain", "uncertain", "may have gone out or not", "outbox sent"
+    ),
+    "restored database": Fault(
+        lambda s: s.installation.change(lambda q: set_restored(q, restored=True)),
+        "restored",
+        "restored",
+        "brought back from a copy",
+        "manage.py restored",
     ),
     "no copy in Sent": Fault(
         copy_given_up, "sent_copy", "sent_copy", "without a copy in Sent", "--sent-folder NAME"

@@ -70,6 +70,34 @@ def bare(servers: SharedServers, dialect: str, directory: Path) -> Iterator[Data
         yield database
 
 
+def back_up(url: str) -> str:
+    """A copy of the database as it is now, for `bring_back`. Nobody else may be connected."""
+    source = sa.make_url(url)
+    if source.get_backend_name() == "sqlite":
+        copy = f"{source.database}.backup-{secrets.token_hex(4)}"
+        with contextlib.closing(sqlite3.connect(str(source.database))) as connection:
+            connection.execute("VACUUM INTO ?", (copy,))
+        return copy
+    copy = NAME_PREFIX + secrets.token_hex(6)
+    with _administrator(source.set(database="postgres")) as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {copy} TEMPLATE {source.database}"))
+    return copy
+
+
+def bring_back(url: str, copy: str) -> None:
+    """Put the copy in the place of the database, which is lost."""
+    lost = sa.make_url(url)
+    if lost.get_backend_name() == "sqlite":
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{lost.database}{suffix}").unlink(missing_ok=True)
+        shutil.copy(copy, str(lost.database))
+        return
+    with _administrator(lost.set(database="postgres")) as connection:
+        connection.execute(sa.text(f"DROP DATABASE {lost.database} WITH (FORCE)"))
+        connection.execute(sa.text(f"CREATE DATABASE {lost.database} TEMPLATE {copy}"))
+        connection.execute(sa.text(f"DROP DATABASE {copy} WITH (FORCE)"))
+
+
 def drop_template(servers: SharedServers) -> None:
     """Leave nothing behind on a PostgreSQL that goes on after the session."""
     if facts := servers.started("postgresql-template"):

@@ -30,6 +30,7 @@ from backend.app.followups.policy import (
 from backend.app.followups.reasons import status_reason
 from backend.app.followups.situation import (
     OTHER_HANDS_RETRY,
+    UNCERTAIN_RETRY,
     Situation,
     decide_now,
     load_situation,
@@ -38,7 +39,7 @@ from backend.app.followups.situation import (
 from backend.app.followups.text_draft import TextUnusable
 from backend.app.followups.wording import MissingVariable, WordingUnusable
 from backend.app.models import AutoState, HistoryStatus, OutboxState
-from backend.app.store import followups, outbox, traffic
+from backend.app.store import followups, messages, outbox, traffic
 from backend.app.store.records import DueFollowup, OutboxClaim, Spent, StepClaim
 
 STATUS_ANSWERED = "answered"
@@ -75,6 +76,8 @@ def claim_followup(
     situation = load_situation(session, followup_id, now)
     prepared = prepare(session, situation, now, Spent(in_run=sent_in_run), documents, hold=True)
     if isinstance(prepared, Draft):
+        if (forgotten := _forgotten(session, prepared, situation.followup, now)) is not None:
+            return forgotten, None
         claimed = _claim(session, prepared, followup_id, owner, lease_seconds, now)
         return None if claimed is None else (prepared.decision, claimed)
     if prepared.reason is ReasonCode.ON_ITS_WAY:
@@ -156,6 +159,22 @@ def _claim(
 def _cancel_skipped(session: Session, followup_id: int, decision: Send) -> None:
     if decision.skipped:
         outbox.cancel_planned(session, followup_id, decision.skipped, why="a later step goes")
+
+
+def _forgotten(session: Session, draft: Draft, followup: DueFollowup, now: datetime) -> Wait | None:
+    """The inbox holds this step's mail, and the outbox knows nothing of it: a restored copy.
+
+    The next run's recovery finds the proof and settles it as sent.
+    """
+    step, mail = draft.decision.step, draft.columns
+    if outbox.find_step(session, followup.id, step) is not None:
+        return None
+    sent_at = messages.find_proof(session, followup.company_id, str(mail["message_id"]))
+    if sent_at is None or not outbox.record_forgotten(session, followup.id, step, sent_at, mail):
+        return None
+    wait = Wait(now + UNCERTAIN_RETRY, ReasonCode.UNCERTAIN, "its copy lies in Sent")
+    record_decision(session, followup, wait, now)
+    return wait
 
 
 def record_decision(

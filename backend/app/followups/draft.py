@@ -21,7 +21,7 @@ from backend.app.mail.message import Address, OutgoingMail
 from backend.app.mail.msgid import make_message_id
 from backend.app.mail.parse import parse_headers
 from backend.app.sms.segments import Length
-from backend.app.store import conversations, mailboxes, messages, outbox
+from backend.app.store import conversations, installation, mailboxes, messages, outbox
 from backend.app.store.records import DueFollowup, MailboxAccount
 
 
@@ -65,7 +65,7 @@ def draft_step(
     }
     if decision.channel is Channel.SMS:
         message = text_message(session, situation, decision.step, account, now)
-        message_id = _message_id(session, followup.id, decision.step, account)
+        message_id = _message_id(session, followup, decision.step, account)
         return Draft(decision, common | text_columns(message, message_id), message.length)
     lead = Member(situation, decision)
     with_it = companions(session, lead, beside, account, conversation_id, now, documents)
@@ -113,7 +113,7 @@ def outgoing(
     thread = _thread(session, followup, conversation_id)
     names = [each.followup.document for each, _ in steps]
     return OutgoingMail(
-        message_id=_message_id(session, followup.id, step, account),
+        message_id=_message_id(session, followup, step, account),
         sender=Address(account.email, _one_line(sender_name(situation, account) or company.name)),
         recipient=Address(followup.client_email or "", _one_line(followup.client_name)),
         subject=wording.subject,
@@ -138,12 +138,17 @@ def _thread(session: Session, followup: DueFollowup, conversation_id: int | None
     return outbox.find_message_ids(session, followup.id)
 
 
-def _message_id(session: Session, followup_id: int, step: int, account: MailboxAccount) -> str:
-    """A step that is tried again keeps its Message-ID: two copies are known as one mail."""
-    tried_before = outbox.find_step(session, followup_id, step)
+def _message_id(session: Session, followup: DueFollowup, step: int, account: MailboxAccount) -> str:
+    """A step that is tried again keeps its Message-ID: two copies are known as one mail.
+
+    Else it is made of the step: a restored copy that has forgotten sending it makes the same.
+    """
+    tried_before = outbox.find_step(session, followup.id, step)
     if tried_before is not None and tried_before.message_id is not None:
         return tried_before.message_id
-    return make_message_id(ascii_domain(account.email.rpartition("@")[2]))
+    what = f"{followup.id} {followup.created_at.isoformat()} {step}"
+    domain = ascii_domain(account.email.rpartition("@")[2])
+    return make_message_id(domain, installation.load_secret(session), what)
 
 
 def _one_line(name: str) -> str:

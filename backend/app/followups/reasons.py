@@ -63,6 +63,10 @@ class ReasonCode(StrEnum):
         "already_sent",
         "the outbox says that this step went out already: set steps_sent to it, then release",
     )
+    RESTORED = (
+        "restored",
+        "the database was brought back from a copy: it may have gone out since",
+    )
     RETRY_LATER = "retry_later", "the server put it off; another try follows"
     MAIL_IN_QUARANTINE = "mail_in_quarantine", "a mail from this client could not be read yet"
     HISTORY_NOT_READ = (

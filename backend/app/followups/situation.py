@@ -27,6 +27,7 @@ from backend.app.models import OutboxMail, OutboxState
 from backend.app.sms.numbers import is_mobile
 from backend.app.store import (
     followups,
+    installation,
     mailboxes,
     messages,
     outbox,
@@ -206,8 +207,19 @@ def decide_now(session: Session, situation: Situation, now: datetime) -> Decisio
         return Wait(now + UNCERTAIN_RETRY, ReasonCode.UNCERTAIN)
     if not situation.facts.approved and answer_may_be_left(session, situation):
         return Hold(ReasonCode.HISTORY_NOT_READ)
+    if _may_have_gone_out_since_the_copy(session, followup):
+        return Hold(ReasonCode.RESTORED)
     earlier = outbox.find_step(session, followup.id, decision.step)
     return (earlier and _blocked_by(earlier, now)) or decision
+
+
+def _may_have_gone_out_since_the_copy(session: Session, followup: DueFollowup) -> bool:
+    """Until a person lets it go on: what a restored database does not know of may have happened."""
+    restored_at = installation.load_restored_at(session)
+    if restored_at is None or followup.created_at >= restored_at:
+        return False
+    seen = (followup.approved_at, followup.last_step_at)
+    return all(moment is None or moment < restored_at for moment in seen)
 
 
 def within_budgets(

@@ -19,6 +19,7 @@ from backend.app.models.inbox import (
     MessageAttachment,
     SenderHour,
 )
+from backend.app.models.installation import Installation
 from backend.app.models.mailbox import (
     FolderCheckpoint,
     InboxIntegration,
@@ -52,6 +53,7 @@ __all__ = [
     "InboxFolder",
     "InboxIntegration",
     "InboxMessage",
+    "Installation",
     "LedgerEntry",
     "LedgerState",
     "MailboxState",

@@ -86,10 +86,10 @@ def _exposure(env_file: Path) -> str:
 
 
 def directories(settings: Settings) -> tuple[Path, ...]:
-    """Where files are written: the database's (SQLite), the attachments', the logs'."""
+    """Where files are written: SQLite's, the attachments', this host's mark's, the logs'."""
     url = make_url(settings.database_url)
     data = (Path(url.database).parent,) if _is_sqlite_file(settings) and url.database else ()
-    return (*data, settings.attachments_dir, LOGS)
+    return (*data, settings.attachments_dir, settings.state_dir, LOGS)
 
 
 def _is_sqlite_file(settings: Settings) -> bool:

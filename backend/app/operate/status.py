@@ -21,6 +21,7 @@ from backend.app.store import (
     admin_tenants,
     admin_totals,
     admin_trouble,
+    installation,
     senders,
 )
 from backend.app.store.admin_records import MailboxRow, OutboxRow, RunRow
@@ -112,6 +113,8 @@ class Status:
 
     left: mails older than the horizon of the first sync, which stay on the servers.
 
+    restored_at: the database is a copy that was brought back; None when it is not.
+
     quarantine_for_person: those that are not tried again by themselves; quarantine_today: those
     of the last 24 hours. cannot_send: mailboxes whose reminders wait for the SMTP server.
 
@@ -124,6 +127,7 @@ class Status:
     runs: list[RunStatus]
     ledger: dict[str, int]
     left: int
+    restored_at: datetime | None
     quarantine: int
     quarantine_for_person: int
     quarantine_today: int
@@ -160,6 +164,7 @@ def load_status(
         ],
         ledger=_by_state(LedgerState, admin_totals.count_ledger(session, company_id)),
         left=admin_totals.count_left(session, company_id),
+        restored_at=installation.load_restored_at(session),
         quarantine=admin_totals.count_quarantine(session, company_id),
         quarantine_for_person=for_person,
         quarantine_today=today,

@@ -300,6 +300,20 @@ def is_proof(session: Session, company_id: int, message_id: str) -> bool:
     return False
 
 
+def find_proof(session: Session, company_id: int, message_id: str) -> datetime | None:
+    """When our mail with this Message-ID went out at the latest, by what is_proof goes by."""
+    m = InboxMessage
+    for column in (m.external_id, m.in_reply_to, m.about_external_id):
+        found = session.scalar(
+            sa.select(sa.func.min(m.sent_at)).where(
+                m.company_id == company_id, column == message_id
+            )
+        )
+        if found is not None:
+            return found
+    return None
+
+
 def find_conversation_of(session: Session, company_id: int, fingerprint: str) -> int | None:
     """The conversation in which a mail is a message already."""
     given = {"company_id": company_id, "fingerprint": fingerprint}

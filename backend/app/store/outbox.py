@@ -178,6 +178,27 @@ def _take(
     return None if taken is None else StepClaim(taken.id, taken.token, followup_id, step)
 
 
+def record_forgotten(
+    session: Session, followup_id: int, step: int, sent_at: datetime, mail: dict[str, Any]
+) -> bool:
+    """A step that went out and that no row knows of: uncertain, so that the proof settles it.
+
+    False when a row is there after all.
+    """
+    values = {
+        "state": OutboxState.UNCERTAIN.value,
+        "sending_at": sent_at,
+        "error": "it had gone out before this database was brought back from a copy",
+    }
+    created = insert_unless_there(
+        session,
+        OutboxMail,
+        {"followup_id": followup_id, "step": step, **mail, **values},
+        OutboxMail.id,
+    )
+    return created is not None
+
+
 def _change(
     session: Session,
     claimed: OutboxClaim,

@@ -23,6 +23,7 @@ COMMANDS = {
     "cron": ("cron", "The two entries in your crontab: show, install, remove."),
     "systemd": ("systemd", "systemd services and timers, instead of cron: print, write."),
     "logrotate": ("logrotate", "A file that keeps the logs short: print."),
+    "restored": ("restored", "After a restore: what may have gone out is held."),
     "doctor": ("doctor", "What is wrong, and what to type to mend it."),
     "report": ("report", "One HTML page: the last day and month, for looking rather than reading."),
     "status": ("status", "How everything stands, and what waits for a person."),

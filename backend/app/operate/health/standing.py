@@ -38,6 +38,7 @@ NEVER_PASSES = ("credentials", "key", "settings")
 def standing_findings(status: Status) -> list[Finding]:
     """The worst first; empty when all is as it should be."""
     found = [
+        *_restored(status),
         *_runs(status),
         *(finding for each in status.mailboxes for finding in _mailbox(each, status.at)),
         *_settings(status),
@@ -48,6 +49,12 @@ def standing_findings(status: Status) -> list[Finding]:
     ]
     order = list(Level)
     return sorted(found, key=lambda each: -order.index(each.level))
+
+
+def _restored(status: Status) -> Iterator[Finding]:
+    if status.restored_at is not None:
+        words = "the database was brought back from a copy: reminders of before are held"
+        yield Finding("restored", Level.FAULT, words, "manage.py restored --help")
 
 
 def _runs(status: Status) -> Iterator[Finding]:

@@ -1,0 +1,76 @@
+"""This host's mark: how far the database's counter was, remembered outside of the database.
+
+A backup that is brought back knows nothing of the reminders that went out since it was made, and
+would send them again. The counter grows with every run and with every reminder, in the commit that
+says that it may be out; the mark is on disk before the reminder's body goes. So a database whose
+counter is not above the mark is an older copy, whichever backup it came from and on whichever host
+it is met first. The file holds one number; it must not be restored together with the database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from hashlib import sha256
+from pathlib import Path
+
+from backend.app import db
+from backend.app.store import installation
+from backend.app.store.installation import Count
+
+log = logging.getLogger("relance.mark")
+
+
+class Mark:
+    """The file of one host. A directory that cannot be written to is told once, and no more."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.usable = True
+
+    def begin_run(self) -> bool:
+        """Count this run. True when the database turns out to be an older copy."""
+        counted = db.write(installation.count)
+        seen = self._read(counted)
+        restored = None
+        if seen is not None and seen >= counted.counter:
+            restored = db.write(installation.record_restored, seen)
+        if restored is not None:
+            log.error(
+                "the database is an older copy: its counter is %d, this host has seen %d. "
+                "Reminders of before are held; see: manage.py restored --help",
+                counted.counter,
+                seen,
+            )
+        self.remember(restored or counted)
+        return restored is not None
+
+    def remember(self, counted: Count) -> None:
+        """Durable when it returns: whatever went out afterwards is newer than no mark."""
+        file = self._file(counted)
+        fresh = file.with_suffix(f".{os.getpid()}.new")
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+            if (self._read(counted) or 0) >= counted.counter:
+                return  # another run was further already
+            with fresh.open("w") as out:
+                out.write(f"{counted.counter}\n")
+                out.flush()
+                os.fsync(out.fileno())
+            fresh.replace(file)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                fresh.unlink(missing_ok=True)
+            if self.usable:
+                log.error("STATE_DIR %s: %s; a restored copy may go unnoticed", file, error)
+            self.usable = False
+
+    def _read(self, counted: Count) -> int | None:
+        try:
+            return int(self._file(counted).read_text())
+        except (OSError, ValueError):
+            return None  # the first run on this host
+
+    def _file(self, counted: Count) -> Path:
+        return self._directory / sha256(counted.secret.encode()).hexdigest()[:16]

@@ -1,0 +1,59 @@
+"""installation: the database's identity, its counter, and whether it is a restored copy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from backend.app.db import database_now
+from backend.app.models import Installation
+
+LEAP = 1_000_000  # above what any other host has seen of the database that was lost
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How far the counter is. secret: whose counter it is."""
+
+    secret: str = field(repr=False)
+    counter: int
+
+
+def count(session: Session) -> Count:
+    """One more, in the same commit as what it counts."""
+    row = session.execute(
+        sa.update(Installation)
+        .values(counter=Installation.counter + 1)
+        .returning(Installation.secret, Installation.counter)
+    ).one()
+    return Count(row.secret, row.counter)
+
+
+def load_secret(session: Session) -> str:
+    return session.execute(sa.select(Installation.secret)).scalar_one()
+
+
+def load_restored_at(session: Session) -> datetime | None:
+    """When it was found, or said, to be a copy; None when it is not, or a person ended it."""
+    return session.execute(sa.select(Installation.restored_at)).scalar_one()
+
+
+def record_restored(session: Session, seen: int) -> Count | None:
+    """It is older than what a host has `seen` of it. None when another host has said so before."""
+    row = session.execute(
+        sa.update(Installation)
+        .where(Installation.counter <= seen + 1)
+        .values(counter=seen + LEAP, restored_at=database_now())
+        .returning(Installation.secret, Installation.counter)
+    ).one_or_none()
+    return None if row is None else Count(row.secret, row.counter)
+
+
+def set_restored(session: Session, *, restored: bool) -> None:
+    """A person's word that it is a copy, or that all of it was looked at."""
+    session.execute(
+        sa.update(Installation).values(restored_at=database_now() if restored else None)
+    )
