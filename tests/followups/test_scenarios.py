@@ -618,7 +618,7 @@ SAID_ELSEWHERE = {
     *(ReasonCode.SURGE, ReasonCode.BOUNCE_BURST),
     *(ReasonCode.DOCUMENT_UNUSABLE, ReasonCode.WORDING_UNUSABLE),
     ReasonCode.REPLY_TO_UNREAD,
-    ReasonCode.NO_SMS_ACCOUNT,
+    *(ReasonCode.NO_SMS_ACCOUNT, ReasonCode.TEXT_TOO_LONG, ReasonCode.SENDER_NOT_CARRIED),
     ReasonCode.HISTORY_NOT_READ,
 }
 

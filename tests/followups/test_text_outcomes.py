@@ -286,7 +286,7 @@ def test_an_account_that_cannot_sign_in_stops_and_the_others_go_on(
         row = office.outbox(followup)
         assert (row.state, row.attempts) == ("planned", 0)
         assert "refused the user name or secret: 401" in row.error
-    assert text_office.twilio.asked == 1, "one refusal, not one for each"
+    assert text_office.twilio.refused == 1, "one refusal, not one for each"
 
 
 ACCOUNTS_FAULT = {

@@ -77,11 +77,15 @@ class Fault:
 
 
 class TwilioServer:
-    """sent: every message that was taken, in order. asked: how many POSTs came."""
+    """sent: every message that was taken, in order. asked: how many POSTs came, signed in.
+
+    refused: how many requests had the wrong name or secret.
+    """
 
     def __init__(self, certificates: Certificates) -> None:
         self.sent: list[Message] = []
         self.asked = 0
+        self.refused = 0
         self.lists_failing = False
         self.tokens = {ACCOUNT: TOKEN}  # user name -> secret
         self.on_request: Callable[[dict[str, str]], None] = lambda form: None
@@ -192,6 +196,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _is_welcome(self) -> bool:
         if not self.twilio.signed_in(self.headers.get("Authorization", "")):
+            self.twilio.refused += 1
             self._answer(401, error_document(401, 20003, "Authenticate"))
             return False
         if not self.path.startswith(f"/2010-04-01/Accounts/{ACCOUNT}"):
