@@ -119,7 +119,7 @@ def test_held_reasons_are_counted_by_code_the_most_frequent_first() -> None:
         ("refused_by_server", 3),
         ("no_address", 1),
     ]
-    assert held[0].meaning == "the mail server refused it for good"
+    assert held[0].meaning == "the server refused it for good"
 
 
 def add_mailbox(installation: Installation, company_id: int, email: str) -> int:
