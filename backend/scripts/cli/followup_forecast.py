@@ -24,7 +24,8 @@ def forecast(company_id: int, as_json: bool) -> None:
 
     For the day on which reminders are switched on: old follow-ups are held as too_old until you say
     that they still should go. As if the mailboxes had just been read, at the next hour at which the
-    company writes. What goes out in one mail (`group`) is counted as if one went and the rest waited.
+    company writes. What goes out in one mail (`group`) is counted as if one went and the rest
+    waited.
     """
     from backend.app import db
     from backend.app.operate import forecast as operate
