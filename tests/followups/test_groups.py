@@ -305,6 +305,17 @@ def test_a_late_worker_leaves_what_another_took_over(office: Office, which: int)
     assert {office.outbox(each).owner for each in followups} == {"new"}
 
 
+def test_a_mail_does_not_begin_when_one_of_its_steps_is_gone(office: Office) -> None:
+    """Stopped by a person, and set going again by the host application, between claim and body."""
+    followups = invoices(office)
+    claimed = office.claimed(followups[0])
+    is_stopped(office, followups[1])
+    office.installation.set(Followup, followups[1], auto_state="active")
+    with pytest.raises(ClaimLost):
+        begin(claimed)
+    assert states(office, followups) == ["claimed", "cancelled", "claimed"]
+
+
 # Settlement -----------------------------------------------------------------------------------
 
 
