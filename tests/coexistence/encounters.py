@@ -191,11 +191,11 @@ def sender_and_company(stage: Stage) -> Work:
 
 
 def no_body_after(ran: Ran, actor: str, what: str) -> list[str]:
-    """A body that went out though the other had committed `what` before the stops were asked."""
-    bodies, asked = ran.where("sender", "body"), ran.where("sender", "asks the stops")
-    written = ran.where(actor, what)
+    """A body that went out though the other had committed `what` before `sending` was committed."""
+    bodies, written = ran.where("sender", "body"), ran.where(actor, what)
     commits = [n for n in ran.where(actor, "COMMIT") if written and n > written[0]]
-    if bodies and commits and commits[0] < asked[0]:
+    sending = [n for n in ran.where("sender", "COMMIT") if bodies and n < bodies[0]]
+    if sending and commits and commits[0] < sending[-1]:
         return [f"a body went out after {actor} had committed {what}"]
     return []
 

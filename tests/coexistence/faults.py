@@ -214,6 +214,9 @@ FAULTS: dict[str, Callable[[], Planting]] = {
     "the stops are not asked again before the body": _instead(
         claim, "stops_before_body", lambda *_: None
     ),
+    "mail may come in between the last look for an answer and `sending`": _instead(
+        conversations, "hold_all_of_client", _no_lock
+    ),
     "deferred instead of immediate transactions": _deferred,
     "network inside a transaction": _network_inside,
     "a session-level lock behind PgBouncer": _instead(clients, "lock_client", _session_lock),

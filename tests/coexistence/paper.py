@@ -27,7 +27,7 @@ FOLDERS = (ServerFolder("INBOX", Role.INBOX), ServerFolder("Sent", Role.SENT))
 class PaperServers:
     """Mailboxes by user name and folder, and what the SMTP server took over.
 
-    note: told when the sender is about to ask the stops, and when a body goes out.
+    note: told when a body goes out.
     files_copies: whose Sent folder gets a copy of each mail that was taken over; None: nobody's.
     """
 
@@ -128,7 +128,6 @@ class PaperSmtp:
         before_body: Callable[[], None],
         body_within: float,
     ) -> str:
-        self.servers.note("asks the stops")
         before_body()
         self.servers.note("body")
         name = BytesHeaderParser().parsebytes(raw)["Message-ID"]

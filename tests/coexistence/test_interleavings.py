@@ -158,3 +158,13 @@ def try_a_few(trials: Trials) -> None:
         order = [first, second] if picks.random() < 0.5 else [second, first]
         stops = [picks.randint(1, trials.stops[name]) for name in order]
         trials.run([*zip(order, stops, strict=True), (order[0], TO_THE_END)])
+
+
+def test_no_reminder_goes_out_after_a_reply_that_was_committed_before_it(
+    installation: Installation, database: Database, conflicts: list[str]
+) -> None:
+    """Wherever in the sender's run the whole of sync comes in between, and the other way round."""
+    (encounter,) = [each for each in ENCOUNTERS if each.name == "reply, reminder"]
+    trials = Trials(encounter, installation, database, conflicts)
+    with trials.scheduler.watching():
+        trials.interrupt_everywhere()

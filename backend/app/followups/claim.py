@@ -39,7 +39,7 @@ from backend.app.followups.situation import (
 from backend.app.followups.text_draft import TextUnusable
 from backend.app.followups.wording import MissingVariable, WordingUnusable
 from backend.app.models import AutoState, HistoryStatus, OutboxState
-from backend.app.store import followups, messages, outbox, traffic
+from backend.app.store import conversations, followups, messages, outbox, traffic
 from backend.app.store.records import DueFollowup, OutboxClaim, Spent, StepClaim
 
 STATUS_ANSWERED = "answered"
@@ -229,6 +229,8 @@ def begin_sending(
     SettingsInvalid when the rules were broken meanwhile.
     """
     active = {each: followups.wait_for_lock(session, each) for each in claimed.followup_ids}
+    client_id = followups.load_followup(session, claimed.followup_id).client_id
+    conversations.hold_all_of_client(session, client_id)
     situations = {each: load_situation(session, each, now) for each in active}
     stops: dict[int, Stop | Hold | Wait] = {}
     for each, situation in situations.items():

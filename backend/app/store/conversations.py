@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from backend.app.models import Conversation, ConversationStatus, InboxFolder, InboxMessage
+from backend.app.store.clients import lock_client
 from backend.app.store.tables import table_of
 from backend.app.store.upsert import insert_unless_there
 
@@ -126,6 +127,18 @@ def find_or_open(
 def find_latest_of_client(session: Session, company_id: int, client_id: int) -> int | None:
     """The conversation with a client that is not closed and in which something was said last."""
     return session.scalar(_FIND_LATEST, {"company_id": company_id, "client_id": client_id})
+
+
+def hold_all_of_client(session: Session, client_id: int) -> None:
+    """Let no mail into any conversation with the client until the commit, after what comes in now.
+
+    Who asks whether the client has answered, and acts on it in the same transaction, then sees
+    every answer that was committed before. The client's row comes first, as everywhere: under it no
+    other conversation is opened.
+    """
+    lock_client(session, client_id)
+    rows = sa.select(Conversation.id).where(Conversation.client_id == client_id)
+    session.execute(rows.order_by(Conversation.id).with_for_update(key_share=True)).all()
 
 
 def find_or_open_for_reminder(
