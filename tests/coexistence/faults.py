@@ -6,7 +6,7 @@ Each is what somebody could have written in good faith, in the place of the real
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from backend.app import db
-from backend.app.errors import ClaimLost, SendUncertain
+from backend.app.errors import SendUncertain
 from backend.app.followups import claim, send
 from backend.app.inbox import ingest, visit
 from backend.app.mail.imap import MailboxConnection
@@ -104,20 +104,8 @@ def _sent_again(session: Session, claimed: Any) -> None:
     )
 
 
-def _any_token(
-    session: Session,
-    claimed: Any,
-    states: Sequence[OutboxState],
-    *conditions: Any,
-    **values: object,
-) -> None:
-    within = OutboxMail.state.in_([state.value for state in states])
-    which = (OutboxMail.id == claimed.id, within, *conditions)
-    changed = session.execute(
-        sa.update(OutboxMail).where(*which).values(**values).returning(OutboxMail.id)
-    )
-    if changed.one_or_none() is None:
-        raise ClaimLost("no row in that state")
+def _any_token(step: Any) -> sa.ColumnElement[bool]:
+    return OutboxMail.id == step.id
 
 
 def _lease_of_anybody(session: Session, lease: Any) -> None:
@@ -206,7 +194,7 @@ FAULTS: dict[str, Callable[[], Planting]] = {
     "the checkpoint in a commit of its own": _checkpoint_apart,
     "`sending` committed after the body": _body_first,
     "a claim without condition: a lease that another holds": _claims_what_is_held,
-    "a token not checked: the reminder's claim": _instead(outbox, "_change", _any_token),
+    "a token not checked: the reminder's claim": _instead(outbox, "_is_claim", _any_token),
     "a token not checked: the mailbox's lease": _instead(
         mailboxes, "hold_lease", _lease_of_anybody
     ),
