@@ -113,7 +113,7 @@ def sound(
     account = embedded_imap.add_user()
     company = installation.add_company()
     mailbox = installation.add_mailbox(company, account, embedded_imap, embedded_smtp)
-    for name in ("attachments", "logs"):
+    for name in ("attachments", "logs", "state"):
         (tmp_path / name).mkdir()
     for module in ("health.host", "install"):
         monkeypatch.setattr(f"backend.app.operate.{module}.LOGS", tmp_path / "logs")
