@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from backend.app.config import ROOT
+from backend.app.db import utc_now
+from backend.app.models import CronRun
+from backend.app.store.runs import FORGOTTEN_AT_ONCE, KEPT
 from tests.conftest import EmbeddedImapServer
 from tests.installation import Installation
 from tests.servers.databases import Database
@@ -85,14 +89,30 @@ def test_help_shows_examples_and_exit_statuses(here: Installation, script: str) 
 
 
 def test_every_run_leaves_its_record(installation: Installation) -> None:
-    from backend.app.models import CronRun
-
     for script in BOTH:
         assert installation.script(script).returncode == 0
         installation.script(script, "--dry-run")  # leaves none
     runs = installation.rows(CronRun)
     assert [(run.script, run.exit_status) for run in runs] == [("sync", 0), ("followups", 0)]
     assert all(run.finished_at is not None for run in runs)
+
+
+def test_runs_of_long_ago_are_forgotten(installation: Installation) -> None:
+    began = utc_now() - KEPT
+    an_hour = timedelta(hours=1)
+
+    def ran(script: str, at: datetime) -> None:
+        installation.add(CronRun(script=script, host="h", pid=1, started_at=at))
+
+    for _ in range(FORGOTTEN_AT_ONCE + 1):
+        ran("sync", began - an_hour)
+    ran("sync", began + an_hour)
+    ran("followups", began - an_hour)
+    for left in (1, 0):
+        assert installation.script("sync").returncode == 0
+        old = [run.script for run in installation.rows(CronRun, CronRun.started_at < began)]
+        assert sorted(old) == ["followups"] + left * ["sync"]
+    assert installation.count(CronRun) == 1 + 1 + 2
 
 
 def test_one_failing_mailbox_makes_status_1_and_the_others_are_done(

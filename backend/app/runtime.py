@@ -221,6 +221,7 @@ def recorded_run(name: str, report: Report, dry_run: bool) -> Iterator[str]:
     finally:
         with contextlib.suppress(SQLAlchemyError):  # the first error is the one to tell
             db.write(runs.record_end, run_id, status, report.counts)
+            db.write(runs.forget_old_runs, name)
 
 
 @contextlib.contextmanager
