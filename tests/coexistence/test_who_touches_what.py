@@ -43,7 +43,7 @@ BESIDES = """
 | sender_hours        | create, update, delete | -                  |
 | erased_mails        | read                         | -              |
 | erased_files        | read, create, delete         | -              |
-| cron_runs           | create, update               | create, update |
+| cron_runs           | read, create, update, delete | read, create, update, delete |
 | installation        | update               | read, update         |
 | alembic_version     | read                         | read           |
 """
