@@ -30,9 +30,13 @@ class Mark:
         self.usable = True
 
     def begin_run(self) -> bool:
-        """Count this run. True when the database turns out to be an older copy."""
+        """Count this run. True when the database turns out to be an older copy.
+
+        The mark is read before the count: what another run has remembered by then was counted
+        before, so in a database that was not restored this run's count is higher.
+        """
+        seen = self._read(db.read(installation.load_secret))
         counted = db.write(installation.count)
-        seen = self._read(counted)
         restored = None
         if seen is not None and seen >= counted.counter:
             restored = db.write(installation.record_restored, seen)
@@ -48,11 +52,11 @@ class Mark:
 
     def remember(self, counted: Count) -> None:
         """Durable when it returns: whatever went out afterwards is newer than no mark."""
-        file = self._file(counted)
+        file = self._file(counted.secret)
         fresh = file.with_suffix(f".{os.getpid()}.new")
         try:
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o750)
-            if (self._read(counted) or 0) >= counted.counter:
+            if (self._read(counted.secret) or 0) >= counted.counter:
                 return  # another run was further already
             with fresh.open("w") as out:
                 out.write(f"{counted.counter}\n")
@@ -66,11 +70,11 @@ class Mark:
                 log.error("STATE_DIR %s: %s; a restored copy may go unnoticed", file, error)
             self.usable = False
 
-    def _read(self, counted: Count) -> int | None:
+    def _read(self, secret: str) -> int | None:
         try:
-            return int(self._file(counted).read_text())
+            return int(self._file(secret).read_text())
         except (OSError, ValueError):
             return None  # the first run on this host
 
-    def _file(self, counted: Count) -> Path:
-        return self._directory / sha256(counted.secret.encode()).hexdigest()[:16]
+    def _file(self, secret: str) -> Path:
+        return self._directory / sha256(secret.encode()).hexdigest()[:16]

@@ -44,7 +44,7 @@ BESIDES = """
 | erased_mails        | read                         | -              |
 | erased_files        | read, create, delete         | -              |
 | cron_runs           | read, create, update, delete | read, create, update, delete |
-| installation        | update               | read, update         |
+| installation        | read, update         | read, update         |
 | alembic_version     | read                         | read           |
 """
 # Allowed, and not done by what these runs do: no script needs it, or no mailbox here signs in by

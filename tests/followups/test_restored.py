@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from backend.app import mark as mark_module
 from backend.app.followups import send
 from backend.app.mark import Mark
 from backend.app.models import Followup, FollowupHistory, OutboxMail
@@ -207,3 +208,24 @@ def test_the_mark_never_goes_back(office: Office, tmp_path: Path) -> None:
     [file] = list((tmp_path / "marks").iterdir())
     assert file.read_text() == "500\n"
     assert row.secret not in file.name
+
+
+@ON_SQLITE
+def test_a_run_that_begins_beside_another_is_no_restore(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both scripts begin at the full hour: the other may be counted, and its mark be kept, between
+    this run's count and its look at the mark."""
+    mark, real = Mark(tmp_path / "marks"), mark_module.db.write
+    mark.begin_run()
+
+    def write(fn: Any, *arguments: Any, **more: Any) -> Any:
+        written = real(fn, *arguments, **more)
+        monkeypatch.setattr(mark_module.db, "write", real)
+        assert not mark.begin_run()
+        return written
+
+    monkeypatch.setattr(mark_module.db, "write", write)
+    assert not mark.begin_run()
+    [row] = office.installation.rows(InstallationRow)
+    assert (row.counter, row.restored_at) == (3, None)
