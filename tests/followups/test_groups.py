@@ -28,11 +28,12 @@ from backend.app.operate.preview import preview_step
 from backend.app.operate.settlement import accept_as_sent, send_again
 from backend.app.operate.status import load_status
 from backend.app.runtime import Report, Run
-from backend.app.store import client_export, erasure
+from backend.app.store import client_export, erasure, outbox
 from backend.app.store.erasure import ClientFound
 from backend.app.store.records import OutboxClaim
 from tests.followups.letters import bounce, reply
 from tests.followups.office import LEASE_SECONDS, Office, freshen
+from tests.followups.text_office import TextOffice
 from tests.installation import ALWAYS_OPEN
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
@@ -339,6 +340,28 @@ def test_a_passing_refusal_puts_off_all_and_a_lasting_one_holds_all(office: Offi
     for each in followups:
         db.write(release_followup, office.company, each, db.utc_now(), "Claire")
     assert office.send().counts == {"sent": 1, "carried": 2}
+
+
+@on_sqlite
+def test_what_was_tried_as_a_text_message_and_goes_in_a_mail_is_kept_as_a_mail(
+    text_office: TextOffice,
+) -> None:
+    office = text_office.office
+    lead, second = invoices(office, 2, text_office.client())
+    claimed = office.claim(second, now=text_office.now)
+    assert claimed is not None
+    assert claimed[1] is not None
+    later = NotSent("429 later", permanent=False, code=429)
+    db.write(settle.settle_refused, claimed[1], later, text_office.now)
+    assert office.outbox(second).channel == "sms"
+    office.installation.set(OutboxMail, office.outbox(second).id, next_attempt_at=None)
+    office.installation.set(Followup, second, next_action_at=db.utc_now())
+    wishes(office)  # by mail from now on
+
+    assert office.send().counts == {"sent": 1, "carried": 1}
+
+    assert office.outbox(second).channel == "email"
+    assert db.read(outbox.find_message_ids, second) == [office.outbox(lead).message_id]
 
 
 @pytest.mark.parametrize("which", [0, 2])

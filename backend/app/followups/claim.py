@@ -49,6 +49,7 @@ _SHARED = (
     "client_id",
     "integration_id",
     "conversation_id",
+    "channel",
     "recipient",
     "subject",
 )
