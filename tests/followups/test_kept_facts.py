@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from backend.app import db
 from backend.app.models import Client, Followup, FollowupHistory, OutboxMail
+from backend.scripts.cli.terminal import local_time
 from tests.followups.office import Office
 from tests.operate.conftest import Manage
 
@@ -36,7 +37,10 @@ def test_a_sent_step_shows_what_it_was_claimed_on(office: Office) -> None:
     assert line["facts"]["fresh_at"] == now.replace(microsecond=0).isoformat()
     assert "last_step_at" not in line["facts"], "as it was before"
     shown = Manage(office.installation)("followup", "explain", followup).stdout
-    assert "      on: type invoice_unpaid, status pending" in shown
+    facts = " ".join(shown.partition("\n      on: ")[2].split())
+    assert "status pending" in facts
+    assert f"fresh_at {local_time(now, 'Europe/Paris')}" in facts
+    assert "auto_enabled" not in facts, "only where it is not as usual"
 
 
 def test_nothing_that_a_person_wrote_and_no_address_is_kept(office: Office) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -102,6 +104,38 @@ def test_every_help_has_an_example_of_that_very_command_and_fits_80_columns(
     examples = text.partition("Examples:\n")[2]
     assert f"manage.py {' '.join(path)}" in examples
     assert max(len(line) for line in text.splitlines()) <= 80
+
+
+@pytest.mark.parametrize("path", [path for path, _ in EVERY], ids=" ".join)
+def test_no_example_lacks_what_its_command_asks_for(path: tuple[str, ...]) -> None:
+    text = CliRunner().invoke(command, [*path, "--help"]).stdout
+    lines = text.partition("Examples:\n")[2].partition("\n\n")[0].replace("\\\n", "")
+    examples = [shlex.split(re.split("[<>]", line)[0])[1:] for line in lines.splitlines()]
+    assert examples
+    for words in examples:
+        found: click.Command = command
+        while isinstance(found, click.Group):
+            within = found.get_command(click.Context(found), words.pop(0))
+            assert within is not None, text
+            found = within
+        try:
+            found.make_context("manage.py", words)
+        except (click.MissingParameter, click.NoSuchOption) as error:
+            pytest.fail(f"{' '.join(path)}: {error.format_message()}")
+        except click.BadParameter:
+            pass  # a file that is not here
+
+
+def test_an_id_is_told_apart_without_its_bounds() -> None:
+    for wrong in ("abc", "0", str(2**63)):
+        told = CliRunner().invoke(command, ["followup", "explain", wrong])
+        assert (told.exit_code, f"'{wrong}' is not an id" in told.stderr) == (2, True), told.stderr
+    assert (
+        "<=x<="
+        not in CliRunner()
+        .invoke(command, ["followup", "list", "--help"])
+        .stdout.partition("--limit")[0]
+    )
 
 
 @pytest.mark.parametrize("found", [found for path, found in EVERY if path[-1] in LISTING])

@@ -107,3 +107,15 @@ def test_the_forecast_keeps_to_the_companys_share_of_a_run(office: Office, manag
 
 def test_type_needs_reason(manage: Manage, company_id: int) -> None:
     manage("followup", "release", "1", "--type", "invoice_unpaid", status=2)
+
+
+def test_a_company_that_is_not_there_is_said(office: Office, manage: Manage) -> None:
+    for command in (("forecast",), ("release", "--reason", "too_old")):
+        refused = manage("followup", *command, "--company", 99, status=1)
+        assert "there is no company 99" in refused.stderr
+
+
+def test_a_reason_that_does_not_exist_releases_nothing(office: Office, manage: Manage) -> None:
+    chosen = ("followup", "release", "--company", office.company, "--reason")
+    assert "'tooold' is no reason code" in manage(*chosen, "tooold", status=2).stderr
+    assert "is held for bounced_hard" in manage(*chosen, "bounced_hard").stdout

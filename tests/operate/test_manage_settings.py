@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
 from backend.app.models import CompanySettings, Followup
-from tests.installation import ALWAYS_OPEN, Installation
+from tests.installation import ALWAYS_OPEN, Installation, today
 from tests.operate.conftest import Manage
 
 on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -98,16 +98,17 @@ def test_a_person_postpones_a_followup_and_a_held_one_goes_on_then(
     client = installation.add_client(company_id, "jean@example.test")
     followup = installation.add_followup(company_id, client, auto_state="held", auto_reason="x")
 
-    manage("followup", "postpone", followup, "--until", "15/12/2026", "--by", "Léa")
+    day = today() + timedelta(days=20)
+    manage("followup", "postpone", followup, "--until", f"{day:%d/%m/%Y}", "--by", "Léa")
 
     row = installation.rows(Followup, Followup.id == followup)[0]
     assert (row.auto_state, row.auto_reason) == ("active", None)
-    assert row.postponed_until.isoformat() == "2026-12-15"
+    assert row.postponed_until == day
     found = manage.json("followup", "explain", followup)
     assert [line["status"] for line in found["history"]] == ["postponed"]
-    assert found["facts"]["postponed"] == "2026-12-15"
+    assert found["facts"]["postponed"] == day.isoformat()
     manage("followup", "stop", followup)
-    manage("followup", "postpone", followup, "--until", "2026-12-16", status=1)
+    manage("followup", "postpone", followup, "--until", day.isoformat(), status=1)
 
 
 def test_all_that_are_held_for_one_reason_are_released_together(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -152,12 +152,22 @@ def test_a_promise_releases_nothing(office: Office, manage: Manage) -> None:
     followup = office.reminder()
     held = {"auto_state": "held", "auto_reason": "disputed"}
     office.installation.set(Followup, followup, **held)
-    said = manage("followup", "promise", followup, "--until", "2027-01-31").output
+    day = today() + timedelta(days=60)
+    said = manage("followup", "promise", followup, "--until", day.isoformat()).output
     assert "it stays held: disputed" in said
     assert office.state(followup) == ("held", "disputed")
-    assert office.followup(followup).promised_until == date(2027, 1, 31)
+    assert office.followup(followup).promised_until == day
     office.installation.set(Followup, followup, auto_state="stopped")
-    manage("followup", "promise", followup, "--until", "2027-01-31", status=1)
+    manage("followup", "promise", followup, "--until", day.isoformat(), status=1)
+
+
+@pytest.mark.parametrize("command", ["promise", "postpone"])
+def test_a_day_that_is_over_is_a_slip(command: str, office: Office, manage: Manage) -> None:
+    followup = office.reminder()
+    day = today() - timedelta(days=300)
+    refused = manage("followup", command, followup, "--until", day.isoformat(), status=2)
+    assert f"'{day}' is over already" in refused.stderr
+    assert office.history(followup) == []
 
 
 def test_resend_on_a_stopped_follow_up_says_that_nothing_is_sent(

@@ -396,6 +396,11 @@ def test_a_planted_fault_is_named_with_its_fix(name: str, sound: Sound, manage: 
     assert "hunter2" not in str(of_doctor)
 
 
+def test_a_company_that_is_not_there_is_a_fault(sound: Sound, manage: Manage) -> None:
+    said = manage("doctor", "--offline", "--quiet", "--company", 99, status=1).stdout
+    assert "there is no company 99" in said
+
+
 def test_nothing_is_found_where_nothing_is_wrong(sound: Sound, manage: Manage) -> None:
     found = manage.json("doctor", "--strict")
     assert {each["level"] for each in found} == {"ok"}, found

@@ -6,7 +6,7 @@ Every function raises BadInput, whose message shows the text and says what would
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from backend.app.errors import BadInput
@@ -103,6 +103,14 @@ def parse_due_date(text: str) -> date:
         raise BadInput(f"{_shown(text)} is no day of the calendar") from None
     if not EARLIEST_DUE <= day <= LATEST_DUE:
         raise BadInput(f"{_shown(text)} is not between {EARLIEST_DUE} and {LATEST_DUE}")
+    return day
+
+
+def parse_day_to_come(text: str, now: datetime) -> date:
+    """As parse_due_date. A day that is over everywhere is a slip: it would put nothing off."""
+    day = parse_due_date(text)
+    if day < (now - timedelta(days=1)).date():
+        raise BadInput(f"{_shown(text)} is over already")
     return day
 
 

@@ -26,7 +26,7 @@ from backend.app.followups.preview import Tally
 from backend.app.followups.schedule import zone_of
 from backend.app.followups.settings import load_rules
 from backend.app.followups.situation import load_situation
-from backend.app.store import admin_followups, followups, tenants
+from backend.app.store import admin_followups, admin_tenants, followups, tenants
 
 MOST_LOOKS = 20_000
 SEND = "send"
@@ -63,7 +63,8 @@ class Forecast:
 
 
 def forecast(company_id: int, now: datetime, documents: Path) -> Forecast:
-    """One short transaction for each follow-up. Raises Refused and SettingsInvalid.
+    """One short transaction for each follow-up. Raises Refused (no such company, it is never
+    open) and SettingsInvalid.
 
     What a company groups is counted as if each went by itself: one goes, the others wait.
     """
@@ -87,6 +88,7 @@ def forecast(company_id: int, now: datetime, documents: Path) -> Forecast:
 
 
 def _next_run(session: Session, company_id: int, now: datetime) -> tuple[datetime, str]:
+    admin_tenants.load_company_row(session, company_id)
     company = tenants.load_company(session, company_id)
     rules = load_rules(company.rules("followups"))
     zone = zone_of(company.timezone)

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from backend.app.store.erasure import ClientFound
 
 
+# How `client erase` says what it counts.
+NAMED = {"messages": "mails", "quarantined": "in quarantine", "followups": "follow-ups"}
+
+
 @click.group(epilog=examples("client list --company 1", "client set 12 --do-not-contact yes"))
 def command() -> None:
     """Clients of a company."""
@@ -111,7 +115,7 @@ def erase(client_id: int, company_id: int | None, yes: bool, as_json: bool) -> N
         found = db.read(erasure.count_belongings, client)
         say(f"client {client.id} of company {client.company_id}: {_called(client)}", err=True)
         for name, number in plain(found).items():
-            say(f"  {name}: {number}", err=True)
+            say(f"  {NAMED.get(name, name)}: {number}", err=True)
         if not yes:
             click.confirm("Erase all of it, for good?", abort=True, err=True)
         erased = erase_client(installation.settings, client)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import importlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
@@ -24,7 +25,21 @@ from backend.scripts.cli.terminal import say
 EXIT_USAGE = 2
 FC = TypeVar("FC", bound=Callable[..., Any] | click.Command)
 
-ROW_ID = click.IntRange(1, 2**63 - 1)  # what a primary key can hold
+
+class RowId(click.ParamType[int]):
+    """What a primary key can hold. Not an IntRange, since the help would print its bounds."""
+
+    name = "id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        typed = str(value).strip()
+        number = int(typed) if re.fullmatch(r"[0-9]{1,19}", typed) else 0
+        if not 1 <= number < 2**63:
+            self.fail(f"{typed!r} is not an id: give its number, such as 12", param, ctx)
+        return number
+
+
+ROW_ID = RowId()
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING
 
 import click
 
@@ -20,15 +18,12 @@ from backend.scripts.cli.commands import (
     limit_option,
     tell_if_cut,
 )
+from backend.scripts.cli.followup_explain import client_of, explain
 from backend.scripts.cli.followup_forecast import forecast
 from backend.scripts.cli.followup_import import import_
 from backend.scripts.cli.followup_preview import preview
 from backend.scripts.cli.followup_turns import promise, restart
-from backend.scripts.cli.terminal import local_time, say, show_json, show_table
-
-if TYPE_CHECKING:
-    from backend.app.operate.explain import Explanation, Verdict
-    from backend.app.store.admin_records import FollowupRow
+from backend.scripts.cli.terminal import say, show_json, show_table
 
 STATES = ("active", "held", "stopped", "completed")
 
@@ -40,6 +35,7 @@ def command() -> None:
 
 command.add_command(import_)
 command.add_command(preview)
+command.add_command(explain)
 command.add_command(forecast)
 command.add_command(promise)
 command.add_command(restart)
@@ -107,7 +103,7 @@ def add(
     if as_json:
         show_json(row)
     else:
-        say(f"follow-up {row.id} added: {row.type} {row.source_label} for {_client(row)}")
+        say(f"follow-up {row.id} added: {row.type} {row.source_label} for {client_of(row)}")
 
 
 def _client_id(text: str) -> int:
@@ -145,17 +141,13 @@ def list_(company_id: int | None, state: str | None, limit: int, as_json: bool) 
                     row.due_date or "-",
                     row.type,
                     row.source_label,
-                    _client(row),
+                    client_of(row),
                     row.auto_reason,
                 )
                 for row in rows
             ],
         )
     tell_if_cut(len(rows), limit)
-
-
-def _client(row: FollowupRow) -> str:
-    return row.client_name or row.client_email or f"client {row.client_id}"
 
 
 @command.command(
@@ -188,6 +180,8 @@ def release(
     Anything else that still holds it holds it again. See `followup explain ID`.
     """
     from backend.app import db
+    from backend.app.errors import BadInput
+    from backend.app.followups.reasons import ReasonCode
     from backend.app.operate.fields import parse_type
     from backend.app.operate.followup_actions import approve_ahead, release_followup
     from backend.app.operate.forecast import list_too_old
@@ -211,6 +205,11 @@ def release(
             documents = installation.settings.documents_dir
             ahead = list(list_too_old(company_id, db.utc_now(), documents, kind))
         if not held and not ahead:
+            if reason not in {code.value for code in ReasonCode}:
+                raise BadInput(
+                    f"{reason!r} is no reason code; see the last column of: "
+                    f"manage.py followup list --company {company_id} --state held"
+                )
             say(f"no follow-up of company {company_id} is held for {reason}")
         _let_go(release_followup, held, company_id, by)
         _let_go(approve_ahead, ahead, company_id, by)
@@ -244,11 +243,11 @@ def _let_go(
 def postpone(followup_id: int, until: str, company_id: int | None, by: str) -> None:
     """Send nothing before a day. A held follow-up is released, to go on then."""
     from backend.app import db
-    from backend.app.operate.fields import parse_due_date
+    from backend.app.operate.fields import parse_day_to_come
     from backend.app.operate.followup_actions import postpone_followup
     from backend.scripts.cli.installation import opened
 
-    day = parse_due_date(until)
+    day = parse_day_to_come(until, db.utc_now())
     with opened():
         db.write(postpone_followup, company_id, followup_id, day, db.utc_now(), by)
     say(f"follow-up {followup_id} sends nothing before {day.isoformat()}")
@@ -269,70 +268,3 @@ def stop(followup_id: int, company_id: int | None, by: str) -> None:
     say(f"follow-up {followup_id} is stopped")
     if going_out is not None:
         say(f"step {going_out} is going out at this moment and cannot be called back")
-
-
-@command.command("explain", epilog=examples("followup explain 12", "followup explain 12 --json"))
-@id_argument("followup_id")
-@company_option()
-@json_option
-def explain(followup_id: int, company_id: int | None, as_json: bool) -> None:
-    """Say where a follow-up stands, why, and what happens next. Times are the company's."""
-    from backend.app import db
-    from backend.app.operate.explain import explain_followup
-    from backend.scripts.cli.installation import opened
-
-    with opened() as installation:
-        documents = installation.settings.documents_dir
-        explanation = db.read(explain_followup, company_id, followup_id, db.utc_now(), documents)
-    if as_json:
-        show_json(explanation)
-    else:
-        _say_explanation(explanation)
-
-
-def _say_explanation(found: Explanation) -> None:
-    row, zone = found.followup, found.time_zone
-    say(f"follow-up {row.id}: {row.type} {row.source_label}, due {row.due_date or 'never'}")
-    say(f"  client    {_client(row)}" + (f" <{row.client_email}>" if row.client_name else ""))
-    reason = f": {row.auto_reason} ({found.reason_meaning})" if row.auto_reason else ""
-    say(f"  state     {row.auto_state}{reason}; status {row.status}")
-    last = f", the last on {local_time(row.last_step_at, zone)}" if row.last_step_at else ""
-    say(f"  steps     {row.steps_sent} sent{last}")
-    if found.verdict is not None:
-        if row.auto_state == "active":
-            say(f"  next look {local_time(row.next_action_at, zone)}")
-        say(f"  now       {_verdict(found.verdict, zone, held=row.auto_state == 'held')}")
-    for name, value in found.facts.items():
-        say(f"  {name:<9} {_shown(value, zone)}")
-    if found.outbox:
-        say("outbox")
-        for mail in found.outbox:
-            error = f": {mail.error}" if mail.error else ""
-            carrier = f" in the mail of {mail.carried_by}" if mail.carried_by else ""
-            say(
-                f"  {mail.id}  step {mail.step} to {mail.recipient} is {mail.state}{carrier}{error}"
-            )
-    if found.history:
-        say("history")
-        for line in found.history:
-            words = f"  {local_time(line.sent_at, zone)}  step {line.step} {line.status}"
-            by = f" by {line.sent_by_name}" if line.sent_by_name else ""
-            say(words + (f": {line.reason}" if line.reason else "") + by)
-            if line.facts:
-                say(f"      on: {', '.join(f'{k} {v}' for k, v in line.facts.items())}")
-
-
-def _shown(value: object, zone: str) -> str:
-    return local_time(value, zone) if isinstance(value, datetime) else str(value)
-
-
-def _verdict(verdict: Verdict, zone: str, *, held: bool) -> str:
-    after = "once released, " if held else ""
-    if verdict.decision == "send":
-        others = ", ".join(map(str, verdict.with_followups))
-        beside = f", in one mail with follow-up {others}" if others else ""
-        return f"{after}a run would send step {verdict.step}{beside}"
-    until = f" until {local_time(verdict.until, zone)}" if verdict.until else ""
-    detail = f", {verdict.detail}" if verdict.detail else ""
-    why = f"{verdict.reason} ({verdict.meaning}{detail})"
-    return f"{after}a run would {verdict.decision}{until}: {why}"

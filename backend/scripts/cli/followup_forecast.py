@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    "forecast", epilog=examples("followup forecast --company 1", "followup forecast --json")
+    "forecast",
+    epilog=examples("followup forecast --company 1", "followup forecast --company 1 --json"),
 )
 @company_option(required=True)
 @json_option

@@ -73,7 +73,7 @@ def _say(found: Preview) -> None:
     for name in found.attachments:
         say(f"attachment  {name}")
     if found.references:
-        say(f"thread      answers the conversation's last mail, {found.references} references")
+        say(f"thread      answers the conversation's last mail; references: {found.references}")
     say("")
     for line in found.text.rstrip("\n").split("\n"):
         say(line)

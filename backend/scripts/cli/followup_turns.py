@@ -35,11 +35,11 @@ def restart(followup_id: int, company_id: int | None, by: str) -> None:
 def promise(followup_id: int, until: str, company_id: int | None, by: str) -> None:
     """Note that the client has promised to settle it by a day; no reminder until it is over."""
     from backend.app import db
-    from backend.app.operate.fields import parse_due_date
+    from backend.app.operate.fields import parse_day_to_come
     from backend.app.operate.followup_actions import promise_followup
     from backend.scripts.cli.installation import opened
 
-    day = parse_due_date(until)
+    day = parse_day_to_come(until, db.utc_now())
     with opened():
         row = db.write(promise_followup, company_id, followup_id, day, db.utc_now(), by)
     say(f"follow-up {followup_id} sends nothing until {day.isoformat()} is over")

@@ -211,7 +211,7 @@ def set_(
 
     new_password = ask_password or password_stdin
     if not new_password and active is None and history_days is None and sent_folder is None:
-        raise click.UsageError("nothing to set; give --active, --inactive or --password-stdin")
+        raise click.UsageError("nothing to set; --help lists what can be set")
     with opened() as installation:
         db.read(admin_mailboxes.load_mailbox_row, company_id, mailbox_id)
         if new_password:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from backend.scripts.cli.commands import (
+    ROW_ID,
     by_option,
     company_option,
     examples,
@@ -101,7 +102,7 @@ def show(quarantine_id: int, company_id: int | None, raw_file: Path | None, as_j
 
 
 @command.command("retry", epilog=examples("quarantine retry 3", "quarantine retry 3 4 5"))
-@click.argument("quarantine_ids", type=click.IntRange(1), nargs=-1, required=True, metavar="ID...")
+@click.argument("quarantine_ids", type=ROW_ID, nargs=-1, required=True, metavar="ID...")
 @company_option()
 def retry(quarantine_ids: tuple[int, ...], company_id: int | None) -> None:
     """Let the next run of the sync script try them again."""

@@ -18,7 +18,7 @@ COMMANDS = {
     "followup": ("followup", "Follow-ups: add, import, list, forecast, explain, release and more."),
     "outbox": ("outbox", "Reminders on their way out: list, sent, resend."),
     "conversation": ("conversation", "Conversations: list, show, fetch."),
-    "quarantine": ("quarantine", "Mails that could not be handled: list, show."),
+    "quarantine": ("quarantine", "Mails that could not be handled: list, show, retry, drop."),
     "mail": ("mail", "What is made of one mail in a file: show."),
     "cron": ("cron", "The two entries in your crontab: show, install, remove."),
     "systemd": ("systemd", "systemd services and timers, instead of cron: print, write."),

@@ -103,9 +103,15 @@ def check_secrets(vault: Vault) -> Iterator[Finding]:
         yield Finding("secret", Level.OK, "every stored password opens with the keys in use")
 
 
-def check_companies() -> Iterator[Finding]:
-    """Their time zones; their settings documents are looked at with the standing findings."""
+def check_companies(company_id: int | None = None) -> Iterator[Finding]:
+    """Their time zones; their settings documents are looked at with the standing findings.
+
+    company_id: the one that was asked for, which there may not be.
+    """
     companies = db.read(admin_tenants.list_companies)
+    if company_id is not None and company_id not in {each.id for each in companies}:
+        words = f"there is no company {company_id}"
+        yield Finding("company", Level.FAULT, words, "manage.py company list")
     if not companies:
         yield Finding(
             "company", Level.NOTICE, "there is no company yet", "manage.py company add NAME"
