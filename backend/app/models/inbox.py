@@ -154,7 +154,7 @@ class SenderHour(Base):
 
 
 class MessageAttachment(Base):
-    """A file of a message. Its bytes lie under ATTACHMENTS_DIR/<company>/<sha256>."""
+    """A file of a message. Its bytes lie under ATTACHMENTS_DIR/<company>/<two digits>/<sha256>."""
 
     __tablename__ = "message_attachments"
     __table_args__ = (

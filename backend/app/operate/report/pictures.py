@@ -168,7 +168,7 @@ def count_overlaps(spans: Sequence[Span]) -> int:
 
 
 def nice_top(most: int) -> int:
-    """The end of an axis: 1, 2 or 5 times a power of ten, an even number where it has a half."""
+    """The end of an axis: 2 or 5, or 1, 2 or 5 times a power of ten."""
     top = 2
     while top < most:
         top = top * 5 // 2 if str(top)[0] == "2" else top * 2
@@ -185,7 +185,8 @@ def _grid(base: int, top: int, tall: int) -> Markup:
     for part in (0, 1, 2):
         y = base - tall * part / 2
         lines.append(Markup('<path class="grid" d="M{} {}h{}"/>').format(LEFT, f"{y:.1f}", PLOT))
-        lines.append(_text(LEFT - 5, y + 4, number(top * part // 2), "end"))
+        if top * part % 2 == 0:  # 5 has no half to be named
+            lines.append(_text(LEFT - 5, y + 4, number(top * part // 2), "end"))
     return Markup("").join(lines)
 
 
