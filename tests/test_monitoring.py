@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import logging
 import re
+import smtplib
+import socket
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from pathlib import Path
@@ -19,7 +23,7 @@ import pytest
 
 from backend.app.followups import send
 from backend.app.models import CronRun, OAuthGrant
-from backend.app.monitoring import alert, metrics, ping
+from backend.app.monitoring import alert, metrics, ping, watch
 from backend.app.monitoring.alert import Standing, judge
 from backend.app.runtime import LogFormatter
 from backend.app.store.gauges import Gauges
@@ -108,6 +112,91 @@ def test_a_server_that_is_gone_is_said_without_its_url(installation: Installatio
     assert status == 0
     assert "ping event=start failed: ConnectionRefusedError" in said
     assert SECRET_PATH not in said
+
+
+@contextmanager
+def talker(words: Iterable[bytes], pause: threading.Event) -> Iterator[int]:
+    """The port of a server that says these words to whoever comes, one at a time."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def talk() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, contextlib.suppress(OSError):
+                    for word in words:
+                        connection.sendall(word)
+                        pause.wait(0.05)
+
+    threading.Thread(target=talk, daemon=True).start()
+    yield listener.getsockname()[1]
+    pause.set()
+    listener.close()
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:{port}{path}", "http://127.0.0.1:1 2{path}"])
+def test_what_is_no_http_and_what_is_no_url_is_said_in_one_line_without_it(
+    installation: Installation, url: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with talker([b"220 this is no web server\r\n\r\n"], threading.Event()) as port:
+        installation.extra["PING_URL_SYNC"] = url.format(port=port, path=SECRET_PATH)
+        status, said = installation.as_cron("sync")
+    assert status == 0
+    assert said.count("ping event=start failed: ") == 1
+    everything_said = said + capfd.readouterr().err
+    assert SECRET_PATH not in everything_said
+    assert "Traceback" not in everything_said
+
+
+def test_a_run_goes_on_where_no_thread_can_be_started(
+    installation: Installation, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(ping.Ping, "tell", refuse)
+    installation.extra["PING_URL_SYNC"] = asked.url
+    status, said = installation.as_cron("sync")
+    assert (status, said.count("monitoring failed: RuntimeError")) == (0, 2)
+
+
+def test_a_mail_server_that_never_ends_its_greeting_keeps_no_run(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "ALERT_SECONDS", 0.5)
+    broken_rules(installation)
+    stop = threading.Event()
+    endless = iter(lambda: b"" if stop.is_set() else b"220-wait\r\n", b"")
+    with talker(endless, stop) as port:
+        url = f"smtp://127.0.0.1:{port}"
+        installation.extra |= {"ALERT_EMAIL": "o@example.test", "ALERT_SMTP_URL": url}
+        status, said = installation.as_cron("sync")
+    assert status == 78
+    assert "monitoring failed: timeout: the alert" in said
+
+
+def test_the_alerts_password_goes_over_no_network_in_the_clear(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+
+    class Plain:
+        """A server, or somebody before it, that offers no STARTTLS."""
+
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def has_extn(self, _name: str) -> bool:
+            return False
+
+        def __getattr__(self, name: str) -> Callable[..., None]:
+            return lambda *_, **__: said.append(name)
+
+    monkeypatch.setattr(smtplib, "SMTP", Plain)
+    with pytest.raises(OSError, match="STARTTLS"):
+        alert.send("smtp://me:secret@mail.example.test:587", "o@example.test", "fails", "text")
+    assert "login" not in said
+    alert.send("smtp://me:secret@127.0.0.1:587", "o@example.test", "fails", "text")
+    assert "login" in said
 
 
 def test_the_file_for_node_exporter_is_whole_and_for_all_to_read(

@@ -22,7 +22,8 @@ from urllib.parse import unquote, urlsplit
 
 log = logging.getLogger("relance.monitoring")
 
-SECONDS = 10.0
+SECONDS = 10.0  # for each answer of the mail server
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 PATIENCE = timedelta(minutes=15)
 
 
@@ -91,8 +92,15 @@ def send(url: str, recipient: str, subject: str, text: str) -> None:
     mail.set_content(text)
     with contextlib.closing(_connect(parts.scheme, parts.hostname or "", parts.port)) as client:
         if parts.username:
+            _require_protection(client, parts.hostname)
             client.login(unquote(parts.username), unquote(parts.password or ""))
         client.send_message(mail)
+
+
+def _require_protection(client: smtplib.SMTP, host: str | None) -> None:
+    """No password in the clear, though somebody on the way hides STARTTLS. Raises OSError."""
+    if not isinstance(client.sock, ssl.SSLSocket) and host not in LOOPBACK:
+        raise ssl.SSLError("the server offers no STARTTLS: ALERT_SMTP_URL's password was not sent")
 
 
 def _connect(scheme: str, host: str, port: int | None) -> smtplib.SMTP:
@@ -101,7 +109,7 @@ def _connect(scheme: str, host: str, port: int | None) -> smtplib.SMTP:
         return smtplib.SMTP_SSL(host, port or 465, timeout=SECONDS, context=context)
     client = smtplib.SMTP(host, port or 25, timeout=SECONDS)
     client.ehlo()
-    if client.has_extn("starttls") and host not in ("localhost", "127.0.0.1", "::1"):
+    if client.has_extn("starttls") and host not in LOOPBACK:
         client.starttls(context=ssl.create_default_context())
         client.ehlo()
     return client

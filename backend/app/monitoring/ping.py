@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import urllib.request
+from http.client import HTTPException
 from urllib.error import URLError
 
 log = logging.getLogger("relance.monitoring")
@@ -41,7 +42,7 @@ def _ask(url: str, event: str) -> None:
         request = urllib.request.Request(url, headers={"User-Agent": "relance"})  # noqa: S310
         with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310 (http, https)
             answer.read(1000)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         # Never the URL itself, which urllib puts into some of its errors.
         why = error.reason if isinstance(error, URLError) else type(error).__name__
         log.warning("ping event=%s failed: %s", event, type(why).__name__)

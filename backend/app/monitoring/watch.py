@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -17,6 +19,7 @@ from backend.app.store.gauges import Gauges, load_gauges
 log = logging.getLogger("relance.monitoring")
 
 MOST_LINES = 20
+ALERT_SECONDS = 30.0
 
 
 class LastWords(logging.Handler):
@@ -45,7 +48,7 @@ class Watch:
             from backend.app.monitoring.ping import Ping
 
             self._ping = Ping(chosen.ping_urls[script])
-            self._ping.tell("start")
+            self._unharmed(lambda: self._tell("start"))
         if chosen.sentry_dsn:
             self._unharmed(self._start_sentry)
 
@@ -57,12 +60,27 @@ class Watch:
     def end(self, exit_status: int, counts: Mapping[str, int]) -> None:
         """Never raises Exception."""
         self._unharmed(lambda: self._write_metrics(exit_status, counts))
-        self._unharmed(lambda: self._alert(exit_status))
+        self._unharmed(lambda: self._tell("failure" if exit_status else "success"))
+        if self._chosen.alert_email:
+            self._alert_within(ALERT_SECONDS, exit_status)
         if self._ping is not None:
-            self._ping.tell("failure" if exit_status else "success")
-            self._ping.finish()
+            self._unharmed(self._ping.finish)
         if self._sentry is not None:
             self._unharmed(self._sentry_finish)
+
+    def _tell(self, event: str) -> None:
+        if self._ping is not None:
+            self._ping.tell(event)
+
+    def _alert_within(self, seconds: float, exit_status: int) -> None:
+        """A mail server may dribble on for ever, and a resolver knows no bound at all."""
+        step = partial(self._unharmed, lambda: self._alert(exit_status))
+        thread = threading.Thread(target=step, daemon=True)
+        self._unharmed(thread.start)
+        if thread.ident is not None:
+            thread.join(seconds)
+        if thread.is_alive():
+            log.warning("monitoring failed: timeout: the alert, after %.0f s", seconds)
 
     def _sentry_finish(self) -> None:
         from backend.app.monitoring import sentry
