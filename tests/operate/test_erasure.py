@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from backend.app import db
 from backend.app.errors import ClaimLost, Refused
 from backend.app.followups.claim import begin_sending
+from backend.app.inbox import ingest
 from backend.app.inbox.erased import remove_erased_files
 from backend.app.inbox.files import remove_unless_wanted
 from backend.app.models import (
@@ -507,3 +508,40 @@ def test_a_hostile_message_is_rebuilt_all_the_same() -> None:
     rebuilt = message_from_bytes(rebuild_mail(message, files), policy=default)
     assert rebuilt["Bcc"] is rebuilt["X-Evil"] is rebuilt["X"] is None
     assert len(list(rebuilt.iter_attachments())) == 1
+
+
+def test_a_second_mail_under_the_same_headers_does_not_come_back_either(
+    installation: Installation, embedded_imap: Any, embedded_smtp: Any, manage: Manage
+) -> None:
+    """Told from the first one by what it says, it has a fingerprint of its own."""
+    box = new_mailbox(installation, embedded_imap, embedded_smtp)
+    account = box.account
+    to = account.address
+    first = mail_with_file(sender=to, to=PAUL, message_id="<same@company.test>")
+    second = first.replace(PAUL.encode(), CLAIRE.encode()).replace(b"Le plan", b"Votre plan")
+    for raw in (first, second):
+        embedded_imap.append(account, raw, "Sent")
+    installation.sync()
+    ids = {row.email_key: row.id for row in installation.rows(Client)}
+    assert sorted(ids) == [CLAIRE, PAUL]
+    erase(manage, ids[CLAIRE])
+    embedded_imap.new_uidvalidity(account, "Sent")
+    installation.sync()
+    assert [row.email_key for row in installation.rows(Client)] == [PAUL]
+    assert installation.count(InboxMessage) == 1
+
+
+def test_a_quarantined_mail_does_not_come_back_under_another_number(
+    scene: Scene, manage: Manage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation, account = scene.installation, scene.box.account
+    sick = mail_with_file(sender=CLAIRE, to=account.address, message_id="<sick@client.test>")
+    with monkeypatch.context() as broken:
+        broken.setattr(ingest, "classify", lambda *_: 1 / 0)
+        scene.imap.append(account, sick)
+        installation.sync()
+    assert installation.count(QuarantinedMail) == 1
+    erase(manage, scene.claire)
+    scene.imap.new_uidvalidity(account)
+    installation.sync()
+    assert installation.count(Client, Client.email_key == CLAIRE) == 0

@@ -133,12 +133,13 @@ def ingest(
     mailboxes.hold_lease(session, intake.lease)
     if checkpoint is not None and not advance_checkpoint(session, checkpoint, where.uid):
         return Ingested(LedgerState.IGNORED, reason="already read")
-    if erasure.is_erased(session, intake.company_id, item.mail.fingerprint):
-        return _leave_erased(session, intake, where, item)
     item, known = _recognise(session, intake, where, item)
     if known is not None:
         ledger.record(session, where, LedgerState.DUPLICATE, message_id=known)
         return Ingested(LedgerState.DUPLICATE, known, reason="same mail")
+    # Under the fingerprint that it was stored with, which may be one of its own.
+    if erasure.is_erased(session, intake.company_id, item.mail.fingerprint):
+        return _leave_erased(session, intake, where, item)
     result = _store(session, intake, item)
     ledger.record(
         session, where, LedgerState.STORED, message_id=result.message_id, reason=result.reason

@@ -129,7 +129,7 @@ def erase(session: Session, client: ClientFound) -> Belongings:
     _delete_messages(session, client, list_messages(session, client))
     _delete_conversations(session, client)
     for quarantine_id in _quarantined(session, client):
-        ledger.drop_quarantined(session, quarantine_id, "client erased")
+        _drop_quarantined(session, client, quarantine_id)
     h = SenderHour
     session.execute(
         sa.delete(h).where(h.company_id == client.company_id, h.sender_key.in_(client.keys))
@@ -265,6 +265,17 @@ def _delete_messages(session: Session, client: ClientFound, messages: Sequence[i
             left = sa.case((c.unread_count > number, c.unread_count - number), else_=0)
             session.execute(sa.update(c).where(c.id == conversation_id).values(unread_count=left))
         session.execute(sa.delete(m).where(of_these))
+
+
+def _drop_quarantined(session: Session, client: ClientFound, quarantine_id: int) -> None:
+    """One without a Message-ID, or of which the server gave nothing, is known by its UID alone."""
+    from backend.app.mail.parse import parse_headers  # no parser in a minute without mail
+
+    q = QuarantinedMail
+    raw = session.scalar(sa.select(q.raw).where(q.id == quarantine_id))
+    fingerprint = parse_headers(raw).fingerprint if raw else None
+    _keep_away(session, client.company_id, [fingerprint] if fingerprint else [])
+    ledger.drop_quarantined(session, quarantine_id, "client erased")
 
 
 def _delete_conversations(session: Session, client: ClientFound) -> None:
