@@ -172,6 +172,30 @@ def test_install_shows_asks_and_can_be_repeated_and_taken_back(
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("mine", [b"# sauvegarde \xe0 5 h\n5 4 * * * b\n", b"5 4 * * * b\r\n"])
+def test_what_is_no_utf_8_and_what_windows_wrote_stays_to_the_byte(
+    manage: Manage, in_file: Installation, own_crontab: Path, mine: bytes
+) -> None:
+    path = {"PATH": str(own_crontab.parent / "bin")}
+    own_crontab.write_bytes(mine)
+    manage("cron", "install", "--yes", **path)
+    assert own_crontab.read_bytes().startswith(mine)
+    manage("cron", "remove", **path)
+    assert own_crontab.read_bytes() == mine
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_lines_added_below_ours_make_them_no_others(
+    manage: Manage, in_file: Installation, own_crontab: Path
+) -> None:
+    path = {"PATH": str(own_crontab.parent / "bin")}
+    manage("cron", "install", "--yes", **path)
+    own_crontab.write_text(own_crontab.read_text() + MINE)
+    assert manage.json("cron", "show", **path)["standing"] == "installed"
+    assert "already" in manage("cron", "install", "--yes", **path).stdout
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_what_only_this_shell_knows_is_refused_for_cron(manage: Manage, own_crontab: Path) -> None:
     path = {"PATH": str(own_crontab.parent / "bin")}
     said = manage("cron", "install", "--yes", status=78, **path).stderr
@@ -184,12 +208,20 @@ def test_without_cron_systemd_is_named(manage: Manage, in_file: Installation) ->
     assert "systemd print" in manage("cron", "install", "--yes", status=1, PATH="/none").stderr
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_systemd_lets_the_scripts_write_the_metrics(manage: Manage, in_file: Installation) -> None:
+    in_file.extra["METRICS_DIR"] = "/var/lib/node_exporter"
+    said = manage("systemd", "print").stdout
+    # Without it the run goes on all the same: "-" (systemd.exec(5)).
+    assert said.count('ReadWritePaths="-/var/lib/node_exporter"\n') == 2
+
+
 def test_systemd_takes_the_units_for_the_oddest_path(tmp_path: Path) -> None:
     analyze = missing("systemd-analyze", "systemd")
     top = tmp_path / ODD.name
     (top / "backend" / "logs").mkdir(parents=True)
     place = Place(top, Path(sys.executable), tmp_path / "my settings.env")
-    made = units(place, "root", [top / "backend" / "logs", tmp_path])
+    made = units(place, "root", [str(top / "backend" / "logs"), str(tmp_path)])
     for name, text in made.items():
         (tmp_path / name).write_text(text)
     done = subprocess.run(

@@ -120,6 +120,12 @@ def without_block(crontab: str, checkout: Path) -> str:
     return "".join(lines[:first] + lines[last + 1 :])
 
 
+def is_installed(crontab: str, place: Place) -> bool:
+    """Whether our very lines are there, whatever stands above or below them."""
+    rest = without_block(crontab, place.checkout)
+    return with_block(rest, place).removeprefix(rest).lstrip("\n") in crontab
+
+
 def holds_block(crontab: str, checkout: Path) -> bool:
     return _marks(checkout)[0] in crontab.splitlines()
 

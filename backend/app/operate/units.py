@@ -7,7 +7,6 @@ first one goes on; runs on other hosts may overlap all the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from backend.app.operate.crontab import JOBS, Job, Place
 
@@ -61,8 +60,11 @@ LOGROTATE = """\
 """
 
 
-def units(place: Place, user: str, writable: Sequence[Path]) -> dict[str, str]:
-    """File names and their texts. writable: the directories that the scripts write to."""
+def units(place: Place, user: str, writable: Sequence[str]) -> dict[str, str]:
+    """File names and their texts.
+
+    writable: the directories that the scripts write to; with "-" in front where they need not be.
+    """
     made = {}
     for job in JOBS:
         made[f"relance-{job.name}.service"] = _service(place, job, user, writable)
@@ -70,8 +72,8 @@ def units(place: Place, user: str, writable: Sequence[Path]) -> dict[str, str]:
     return made
 
 
-def _service(place: Place, job: Job, user: str, writable: Sequence[Path]) -> str:
-    lines = [f"ReadWritePaths={_quoted(str(path))}" for path in writable]
+def _service(place: Place, job: Job, user: str, writable: Sequence[str]) -> str:
+    lines = [f"ReadWritePaths={_quoted(path)}" for path in writable]
     return SERVICE.format(
         words=job.words,
         user=user,

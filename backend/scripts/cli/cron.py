@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -47,7 +48,7 @@ def how_it_stands(place: crontab.Place) -> str:
     if shutil.which("crontab") is None:
         return "no_crontab"
     found = read_crontab()
-    if crontab.with_block(found, place) == found:
+    if crontab.is_installed(found, place):
         return "installed"
     return "other" if crontab.holds_block(found, place.checkout) else "absent"
 
@@ -62,15 +63,14 @@ def install(yes: bool) -> None:
     place = here()
     require_settings_in_file()
     before = read_crontab()
-    after = crontab.with_block(before, place)
     click.echo(crontab.block(place), nl=False)
-    if after == before:
+    if crontab.is_installed(before, place):
         say("your crontab has these lines already")
         return
     if not yes:
         click.confirm("Put these lines into your crontab?", abort=True)
     place.logs.mkdir(parents=True, exist_ok=True)
-    write_crontab(after)
+    write_crontab(crontab.with_block(before, place))
     say("installed; within a minute: tail -f backend/logs/email_sync.log")
 
 
@@ -109,23 +109,28 @@ def read_crontab() -> str:
     """The user's crontab, '' without one. Raises Refused."""
     done = _crontab("-l")
     if done.returncode == 0:
-        return done.stdout
-    if "no crontab for" in done.stderr:
+        return os.fsdecode(done.stdout)
+    if b"no crontab for" in done.stderr:
         return ""
-    raise Refused(f"crontab -l: {done.stderr.strip()}")
+    raise Refused(f"crontab -l: {_said(done)}")
 
 
 def write_crontab(text: str) -> None:
     """Raises Refused."""
     done = _crontab("-", text) if text else _crontab("-r")
     if done.returncode:
-        raise Refused(f"crontab: {done.stderr.strip()}")
+        raise Refused(f"crontab: {_said(done)}")
 
 
-def _crontab(argument: str, text: str = "") -> subprocess.CompletedProcess[str]:
+def _said(done: subprocess.CompletedProcess[bytes]) -> str:
+    return done.stderr.decode("utf-8", "replace").strip()
+
+
+def _crontab(argument: str, text: str = "") -> subprocess.CompletedProcess[bytes]:
+    """In bytes: a crontab need be no UTF-8, and its line ends are not ours to change."""
     program = shutil.which("crontab")
     if program is None:
         raise Refused("there is no crontab command here: apt install cron, or systemd print")
     return subprocess.run(  # noqa: S603 (a fixed argument to what PATH calls crontab)
-        [program, argument], input=text, capture_output=True, text=True, check=False
+        [program, argument], input=os.fsencode(text), capture_output=True, check=False
     )

@@ -45,8 +45,11 @@ def write(directory: Path, user: str) -> None:
 
 
 def made(user: str) -> dict[str, str]:
-    from backend.app.config import load_settings
+    from backend.app.config import load_monitoring, load_settings
     from backend.app.operate.install import directories
     from backend.app.operate.units import units
 
-    return units(here(), user, directories(load_settings(key_needed=False)))
+    metrics = load_monitoring().metrics_dir
+    writable = [str(each) for each in directories(load_settings(key_needed=False))]
+    # "-": the scripts run without it (systemd.exec(5), ReadWritePaths).
+    return units(here(), user, [*writable, *([f"-{metrics}"] if metrics else [])])
