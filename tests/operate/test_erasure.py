@@ -492,7 +492,10 @@ def test_no_file_name_leaves_the_directory(claimed: str) -> None:
     assert slug(claimed).isascii()
 
 
-def test_a_hostile_message_is_rebuilt_all_the_same() -> None:
+@pytest.mark.parametrize(
+    "content_type", ["multipart/mixed", "image/p\r\nX-Evil: 1", "text/", "é/é"]
+)
+def test_a_hostile_message_is_rebuilt_all_the_same(content_type: str) -> None:
     message = {
         "from_name": 'A "b"\r\nBcc: x@y',
         "from_email": "a@b.test\r\nX: y",
@@ -504,7 +507,7 @@ def test_a_hostile_message_is_rebuilt_all_the_same() -> None:
         "content_html": None,
         "sent_at": db.utc_now(),
     }
-    files = [({"content_type": "multipart/mixed", "inline": False, "filename": "a\nb"}, b"\x00")]
+    files = [({"content_type": content_type, "inline": False, "filename": "a\nb"}, b"\x00")]
     rebuilt = message_from_bytes(rebuild_mail(message, files), policy=default)
     assert rebuilt["Bcc"] is rebuilt["X-Evil"] is rebuilt["X"] is None
     assert len(list(rebuilt.iter_attachments())) == 1

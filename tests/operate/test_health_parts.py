@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import dns.flags
 import dns.message
@@ -14,9 +18,11 @@ import dns.rrset
 import pytest
 from dns.resolver import Resolver
 
+from backend.app.config import load_settings
 from backend.app.operate.health.dns import check_domain, sending_domains
 from backend.app.operate.health.doctor import run_all
 from backend.app.operate.health.finding import Finding, Level, worst
+from backend.app.operate.health.host import check_directories
 from backend.app.operate.health.mailboxes import judge_certificate
 from backend.app.operate.health.records import judge_clock
 
@@ -115,6 +121,24 @@ def test_an_answer_that_took_long_is_no_wrong_clock() -> None:
 def test_how_long_a_certificate_must_last(days: int, level: str) -> None:
     [found] = judge_certificate("imap.test:993", NOW + timedelta(days=days, hours=1), NOW)
     assert (found.level, f" {days} days" in found.words) == (level, True)
+
+
+def test_a_directory_that_cannot_even_be_looked_at_is_a_fault_and_no_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another user, below a directory that is closed to us (root, who runs tests, gets in)."""
+    closed, real = tmp_path / "closed", os.stat
+
+    def stat(path: Any, *given: Any, **more: Any) -> os.stat_result:
+        if str(path).startswith(f"{closed}/"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, *given, **more)
+
+    monkeypatch.setattr(os, "stat", stat)
+    settings = load_settings({"ATTACHMENTS_DIR": str(closed / "attachments")}, key_needed=False)
+    found = {each.subject: each for each in check_directories(settings)}
+    told = found[str(closed / "attachments")]
+    assert (told.level, "Permission denied" in told.words) == (Level.FAULT, True)
 
 
 def test_what_is_not_done_in_time_is_named_and_left_behind() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from email import encoders
 from email.generator import BytesGenerator
@@ -15,6 +16,8 @@ from typing import Any
 
 from backend.app.mail.charsets import clean_line
 
+# RFC 2045, 5.1, a token; of a mail fetched in pieces it is in the server's own words.
+_TYPE = re.compile(r"[A-Za-z0-9]+/[A-Za-z0-9!#$&^_.+-]+")
 MARK = "rebuilt from the shared inbox; the original is at the mail server"
 
 
@@ -72,7 +75,7 @@ def _clean(text: str) -> str:
 
 def _file(file: Mapping[str, Any], content: bytes) -> MIMEBase:
     kind, _, subtype = file["content_type"].partition("/")
-    usable = kind.isalnum() and subtype and kind not in ("multipart", "message")
+    usable = _TYPE.fullmatch(file["content_type"]) and kind not in ("multipart", "message")
     part = MIMEBase(*((kind, subtype) if usable else ("application", "octet-stream")))
     part.set_payload(content)
     encoders.encode_base64(part)

@@ -67,12 +67,20 @@ def check_directories(settings: Settings) -> Iterator[Finding]:
     """That each is there and can be written to, and how much room its disk has."""
     disks: set[int] = set()
     for directory in directories(settings):
-        yield _check_directory(directory)
-        nearest = next(each for each in (directory, *directory.parents) if each.exists())
-        if (device := nearest.stat().st_dev) not in disks:
-            disks.add(device)
-            yield check_disk(nearest)
+        try:
+            yield _check_directory(directory)
+            nearest = next(each for each in (directory, *directory.parents) if each.exists())
+            if (device := nearest.stat().st_dev) not in disks:
+                disks.add(device)
+                yield check_disk(nearest)
+        except OSError as error:  # a directory above it is closed to this user
+            words = f"{directory} cannot be looked at: {error.strerror}"
+            yield Finding("directory", Level.FAULT, words, _own(directory), str(directory))
     yield from _check_logs(LOGS)
+
+
+def _own(directory: Path) -> str:
+    return f"chown -R THE_CRONTABS_USER {directory}"
 
 
 def _check_directory(directory: Path) -> Finding:
@@ -80,9 +88,8 @@ def _check_directory(directory: Path) -> Finding:
         what = "is no directory" if directory.exists() else "is not there"
         return Finding("directory", Level.FAULT, f"{directory} {what}", INIT, str(directory))
     if not os.access(directory, os.W_OK | os.X_OK):
-        fix = f"chown -R THE_CRONTABS_USER {directory}"
         words = f"{directory} cannot be written to by this user"
-        return Finding("directory", Level.FAULT, words, fix, str(directory))
+        return Finding("directory", Level.FAULT, words, _own(directory), str(directory))
     return Finding("directory", Level.OK, f"{directory} can be written to", subject=str(directory))
 
 
