@@ -71,9 +71,10 @@ def create_engine(
 ) -> Engine:
     """An engine for SQLite or PostgreSQL with the rules of this module.
 
-    durable=False lets the last commits of a power cut be lost (never a part of one): for the
-    sync script alone, whose mail can be fetched again. idle_seconds: PostgreSQL ends a transaction
-    that rests for so long; None for a person's shell and the host application.
+    durable=False lets the last commits of a power cut be lost (never a part of one): for the sync
+    script alone, whose mail can be fetched again; but see outlive_power_cuts. idle_seconds:
+    PostgreSQL ends a transaction that rests for so long; None for a person's shell and the host
+    application.
     Raises ConfigurationError, and DatabaseUnreachable when SQLite's directory cannot be made.
     """
     try:
@@ -95,6 +96,7 @@ def _sqlite_engine(url: URL, durable: bool) -> Engine:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DatabaseUnreachable(f"{url.database} cannot be made: {error}") from error
+    usual = "FULL" if durable else "NORMAL"
     engine = sa.create_engine(
         url,
         connect_args={"timeout": SQLITE_BUSY_SECONDS},
@@ -109,13 +111,17 @@ def _sqlite_engine(url: URL, durable: bool) -> Engine:
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        cursor.execute(f"PRAGMA synchronous = {usual}")
         cursor.close()
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        mode = connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")
-        connection.exec_driver_sql(f"BEGIN {mode}")
+        options = connection.get_execution_options()
+        level = "FULL" if options.get("outlives_power_cuts") else usual
+        if connection.info.get("synchronous", usual) != level:  # it cannot be set within BEGIN
+            connection.exec_driver_sql(f"PRAGMA synchronous = {level}")
+            connection.info["synchronous"] = level
+        connection.exec_driver_sql(f"BEGIN {options.get('sqlite_begin', 'IMMEDIATE')}")
 
     return engine
 
@@ -135,16 +141,17 @@ def _postgresql_engine(url: URL, durable: bool, idle_seconds: float | None) -> E
         hide_parameters=True,
     )
     # LOCAL: for this transaction alone, whichever session a proxy gives to the next one.
-    settings = [] if durable else ["SET LOCAL synchronous_commit = off"]
+    settings = []
     if idle_seconds is not None:
         milliseconds = int(idle_seconds * 1000)
         settings.append(f"SET LOCAL idle_in_transaction_session_timeout = {milliseconds}")
-    if settings:
-        statement = "; ".join(settings)  # one round trip
+    usual = settings if durable else ["SET LOCAL synchronous_commit = off", *settings]
 
-        @event.listens_for(engine, "begin")
-        def _begin(connection: Connection) -> None:
-            connection.exec_driver_sql(statement)
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        kept = connection.get_execution_options().get("outlives_power_cuts")
+        if statements := settings if kept else usual:
+            connection.exec_driver_sql("; ".join(statements))  # one round trip
 
     return engine
 
@@ -185,6 +192,16 @@ def open_database(settings: Settings, *, durable: bool = True) -> Engine:
             f"{head_revision()}. Run:  alembic upgrade head"
         )
     return engine
+
+
+def outlive_power_cuts(session: Session) -> None:
+    """Make the commit of this transaction durable in the sync script, too. Before all statements.
+
+    For what something outside of the database is told of, which must not know more than it does.
+    """
+    bind = session.get_bind()
+    if isinstance(bind, Engine):
+        session.bind = bind.execution_options(outlives_power_cuts=True)
 
 
 def read(fn: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

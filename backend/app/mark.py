@@ -36,7 +36,7 @@ class Mark:
         before, so in a database that was not restored this run's count is higher.
         """
         seen = self._read(db.read(installation.load_secret))
-        counted = db.write(installation.count)
+        counted = db.write(installation.count_run)
         restored = None
         if seen is not None and seen >= counted.counter:
             restored = db.write(installation.record_restored, seen)

@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.orm import Session, sessionmaker
 
+from backend.app import db
 from backend.app import mark as mark_module
 from backend.app.followups import send
 from backend.app.mark import Mark
 from backend.app.models import Followup, FollowupHistory, OutboxMail
 from backend.app.models import Installation as InstallationRow
-from backend.app.store.installation import Count
+from backend.app.store.installation import Count, load_secret
 from tests.conftest import EmbeddedImapServer, EmbeddedSmtpServer
 from tests.followups.office import Office
 from tests.installation import Installation, mail
@@ -229,3 +233,31 @@ def test_a_run_that_begins_beside_another_is_no_restore(
     assert not mark.begin_run()
     [row] = office.installation.rows(InstallationRow)
     assert (row.counter, row.restored_at) == (3, None)
+
+
+def test_a_power_cut_takes_no_run_back_that_the_mark_knows(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sync script's other commits may be lost; the mark, which is synced, would be ahead."""
+    settings = office.installation.settings
+    engine = db.create_engine(settings.database_url, durable=False)
+    asks = {"sqlite": "PRAGMA synchronous", "postgresql": "SHOW synchronous_commit"}
+    ask = sa.text(asks[engine.dialect.name])
+    at_commit: dict[str, Any] = {}
+
+    def note(session: Session) -> None:
+        at_commit[engine.dialect.name] = session.scalar(ask)
+
+    monkeypatch.setattr(db, "SessionLocal", sessionmaker(engine))
+    event.listen(db.SessionLocal, "before_commit", note)
+    durable, usual = {"sqlite": (2, 1), "postgresql": ("on", "off")}[engine.dialect.name]
+    mark = Mark(tmp_path / "marks")
+    for _ in range(2):
+        mark.begin_run()
+        assert at_commit.popitem()[1] == durable
+        db.write(load_secret)
+        assert at_commit.popitem()[1] == usual
+    mark.remember(Count(db.read(load_secret), 500))
+    assert mark.begin_run()
+    assert at_commit.popitem()[1] == durable
+    engine.dispose()

@@ -8,7 +8,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from backend.app.db import database_now
+from backend.app.db import database_now, outlive_power_cuts
 from backend.app.models import Installation
 
 LEAP = 1_000_000  # above what any other host has seen of the database that was lost
@@ -32,6 +32,12 @@ def count(session: Session) -> Count:
     return Count(row.secret, row.counter)
 
 
+def count_run(session: Session) -> Count:
+    """As count, for a run that begins. Its host's mark outlives a power cut, and so must this."""
+    outlive_power_cuts(session)
+    return count(session)
+
+
 def load_secret(session: Session) -> str:
     return session.execute(sa.select(Installation.secret)).scalar_one()
 
@@ -43,6 +49,7 @@ def load_restored_at(session: Session) -> datetime | None:
 
 def record_restored(session: Session, seen: int) -> Count | None:
     """It is older than what a host has `seen` of it. None when another host has said so before."""
+    outlive_power_cuts(session)
     row = session.execute(
         sa.update(Installation)
         .where(Installation.counter <= seen + 1)
