@@ -185,6 +185,14 @@ def test_a_template_that_cannot_be_filled_in_holds(office: Office) -> None:
     assert reason.startswith("wording_unusable: the template cannot be filled in: ")
 
 
+def test_a_mailbox_whose_address_no_mail_can_bear_holds(office: Office) -> None:
+    office.installation.set(InboxIntegration, office.mailbox, email="bureau no 2@atelier.example")
+    followup = office.reminder()
+    assert office.send().counts == {"held": 1}
+    words = "mail_unusable: sender: no address that can be written to: "
+    assert office.state(followup) == ("held", words + "'bureau no 2@atelier.example'")
+
+
 @pytest.mark.parametrize("zone", ["Europe", "a" * 64, "../Paris", ""])
 def test_a_time_zone_that_is_none_holds(office: Office, zone: str) -> None:
     office.installation.set(Company, office.company, timezone=zone)

@@ -616,7 +616,7 @@ SAID_ELSEWHERE = {
     *(ReasonCode.SETTINGS_INVALID, ReasonCode.UNCERTAIN, ReasonCode.MISSED),
     *(ReasonCode.CLIENT_GAP, ReasonCode.MAILBOX_BUDGET, ReasonCode.RUN_BUDGET),
     *(ReasonCode.SURGE, ReasonCode.BOUNCE_BURST),
-    *(ReasonCode.DOCUMENT_UNUSABLE, ReasonCode.WORDING_UNUSABLE),
+    *(ReasonCode.DOCUMENT_UNUSABLE, ReasonCode.WORDING_UNUSABLE, ReasonCode.MAIL_UNUSABLE),
     ReasonCode.REPLY_TO_UNREAD,
     *(ReasonCode.NO_SMS_ACCOUNT, ReasonCode.TEXT_TOO_LONG, ReasonCode.SENDER_NOT_CARRIED),
     ReasonCode.HISTORY_NOT_READ,

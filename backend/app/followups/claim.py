@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from backend.app.errors import ClaimLost
 from backend.app.followups.documents import Documents, DocumentUnusable
-from backend.app.followups.draft import Draft, draft_step
+from backend.app.followups.draft import Draft, MailUnusable, draft_step
 from backend.app.followups.facts import spoken
 from backend.app.followups.group import find_beside
 from backend.app.followups.policy import (
@@ -119,6 +119,8 @@ def prepare(
         return Hold(ReasonCode.MISSING_VARIABLE, missing.name)
     except WordingUnusable as unusable:
         return Hold(ReasonCode.WORDING_UNUSABLE, str(unusable))
+    except MailUnusable as unusable:
+        return Hold(ReasonCode.MAIL_UNUSABLE, str(unusable))
     except DocumentUnusable as unusable:
         return Hold(ReasonCode.DOCUMENT_UNUSABLE, str(unusable))
     except TextUnusable as unusable:

@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from backend.app.channel import Channel
+from backend.app.errors import RelanceError
 from backend.app.followups.documents import Documents
 from backend.app.followups.group import Member, companions
 from backend.app.followups.particulars import sender_name, word_group, word_step
@@ -23,6 +24,10 @@ from backend.app.mail.parse import parse_headers
 from backend.app.sms.segments import Length
 from backend.app.store import conversations, installation, mailboxes, messages, outbox
 from backend.app.store.records import DueFollowup, MailboxAccount
+
+
+class MailUnusable(RelanceError):
+    """A field cannot be written into a mail, such as the mailbox's address. The message says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,8 @@ def draft_step(
     documents: Documents,
     beside: Sequence[int] = (),
 ) -> Draft:
-    """Raises MissingVariable, WordingUnusable, DocumentUnusable, DocumentsUnread or TextUnusable.
+    """Raises MissingVariable, WordingUnusable, MailUnusable, DocumentUnusable, DocumentsUnread or
+    TextUnusable.
 
     The situation has a mailbox and an address: decide_now saw to it. beside: the follow-ups that
     may go in the same mail, see group.py.
@@ -71,7 +77,7 @@ def draft_step(
     with_it = companions(session, lead, beside, account, conversation_id, now, documents)
     steps = [(each.situation, each.step) for each in (lead, *with_it)]
     mail = outgoing(session, steps, account, conversation_id, now, documents)
-    raw = compose(mail)
+    raw = _composed(mail)
     columns: dict[str, object] = {
         "channel": Channel.EMAIL.value,
         "message_id": mail.message_id,
@@ -82,6 +88,13 @@ def draft_step(
         "raw": raw,
     }
     return Draft(decision, common | columns, companions=with_it)
+
+
+def _composed(mail: OutgoingMail) -> bytes:
+    try:
+        return compose(mail)
+    except ValueError as error:
+        raise MailUnusable(str(error)) from error
 
 
 def find_conversation(session: Session, situation: Situation) -> int | None:

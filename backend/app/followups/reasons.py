@@ -47,6 +47,7 @@ class ReasonCode(StrEnum):
     UNKNOWN_TIME_ZONE = "unknown_time_zone", "the company's time zone is not an IANA zone"
     MISSING_VARIABLE = "missing_variable", "the wording needs a value that is missing"
     WORDING_UNUSABLE = "wording_unusable", "the company's own template cannot be filled in"
+    MAIL_UNUSABLE = "mail_unusable", "the mail cannot be written: correct what it names, release it"
     TEXT_TOO_LONG = "text_too_long", "the text message has more segments than the rules allow"
     SENDER_NOT_CARRIED = (
         "sender_not_carried",
