@@ -619,7 +619,7 @@ SAID_ELSEWHERE = {
     *(ReasonCode.DOCUMENT_UNUSABLE, ReasonCode.WORDING_UNUSABLE, ReasonCode.MAIL_UNUSABLE),
     ReasonCode.REPLY_TO_UNREAD,
     *(ReasonCode.NO_SMS_ACCOUNT, ReasonCode.TEXT_TOO_LONG, ReasonCode.SENDER_NOT_CARRIED),
-    ReasonCode.HISTORY_NOT_READ,
+    *(ReasonCode.HISTORY_NOT_READ, ReasonCode.RESTORED),
 }
 
 
