@@ -207,7 +207,7 @@ def test_another_companys_client_with_the_same_address_is_not_touched(
 def test_what_goes_is_said_and_asked_first(scene: Scene, manage: Manage) -> None:
     result = manage("client", "erase", scene.claire, stdin="n\n", status=1)
     assert f"<{CLAIRE}>" in result.stderr
-    assert "messages: 3" in result.stderr  # two of hers, and the reminder
+    assert "mails: 3" in result.stderr  # two of hers, and the reminder
     assert rows_of(scene.installation, scene.claire) >= 4
     manage("client", "erase", scene.claire, stdin="y\n")
     assert rows_of(scene.installation, scene.claire) == 0
