@@ -446,6 +446,9 @@ def test_preview_shows_the_mail_of_a_step_and_writes_nothing_down(
     mail = parse_mail(eml.read_bytes())
     assert mail.text.split() == text.partition("\n\n")[2].split()
     assert mail.html is not None
+    nowhere = tmp_path / "none" / "mail.eml"
+    refused = manage("followup", "preview", followup_id, "--eml", nowhere, status=1)
+    assert f"{nowhere} cannot be written: No such file or directory" in refused.stderr
     assert installation.rows(OutboxMail) == []
     assert history(installation) == []
 

@@ -188,7 +188,8 @@ def tell(report: Report, followup_id: int, decision: Stop | Hold | Wait) -> None
         log.info("followup=%d stopped reason=%s", followup_id, decision.reason)
     else:
         report.add("held")
-        log.warning("followup=%d held reason=%s %s", followup_id, decision.reason, decision.detail)
+        detail = f" {decision.detail}" if decision.detail else ""
+        log.warning("followup=%d held reason=%s%s", followup_id, decision.reason, detail)
 
 
 def _deliver(run: Run, report: Report, outlets: Outlets, claimed: OutboxClaim) -> None:

@@ -37,7 +37,7 @@ def preview(
     Of a text message it tells the encoding and the segments, which are what it costs.
     """
     from backend.app import db
-    from backend.app.errors import BadInput
+    from backend.app.errors import BadInput, StorageFault
     from backend.app.operate.preview import preview_step
     from backend.scripts.cli.installation import opened
 
@@ -50,7 +50,7 @@ def preview(
         try:
             eml.write_bytes(found.raw)
         except OSError as error:
-            raise BadInput(f"{eml} cannot be written: {error.strerror}") from error
+            raise StorageFault(f"{eml} cannot be written: {error.strerror}") from error
     if as_json:
         show_json({name: getattr(found, name) for name in found.__slots__ if name != "raw"})
     else:

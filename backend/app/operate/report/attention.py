@@ -63,7 +63,7 @@ def _cron(now: datetime, runs: Mapping[str, Sequence[RunSpan]]) -> list[Attentio
     found = []
     for script, spans in runs.items():
         if not spans or now - spans[-1].since > LATE[script]:
-            when = f"since {_ago(now - spans[-1].since)}" if spans else "for a day or longer"
+            when = f"for {_ago(now - spans[-1].since)}" if spans else "for a day or longer"
             found.append(Attention(f"Cron has not run “{script}” {when}", "manage.py cron show"))
         killed = sum(span.fate == "killed" for span in spans)
         if killed:
