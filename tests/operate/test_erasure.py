@@ -18,9 +18,9 @@ import pytest
 import sqlalchemy as sa
 
 from backend.app import db
-from backend.app.errors import ClaimLost, Refused
+from backend.app.errors import ClaimLost, Refused, StorageFault
 from backend.app.followups.claim import begin_sending
-from backend.app.inbox import ingest
+from backend.app.inbox import erased, ingest
 from backend.app.inbox.erased import remove_erased_files
 from backend.app.inbox.files import remove_unless_wanted
 from backend.app.models import (
@@ -548,3 +548,43 @@ def test_a_quarantined_mail_does_not_come_back_under_another_number(
     scene.imap.new_uidvalidity(account)
     installation.sync()
     assert installation.count(Client, Client.email_key == CLAIRE) == 0
+
+
+def test_a_file_that_cannot_be_removed_fails_no_mailbox_and_keeps_no_other(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another user, say: it stays on the list, and is said."""
+    installation = scene.installation
+    db.write(erasure.erase, db.read(erasure.find_client, None, scene.claire))
+    scene.age_files()
+    real, asked = remove_unless_wanted, []
+
+    def refuse_the_first(path: Path, *given: Any) -> bool:
+        asked.append(path)
+        if len(asked) == 1:
+            raise StorageFault(f"{path} cannot be removed: Operation not permitted")
+        return real(path, *given)
+
+    monkeypatch.setattr(erased, "remove_unless_wanted", refuse_the_first)
+    long_ago = db.utc_now() - timedelta(hours=2)
+    installation.set(MailboxState, scene.box.id, audited_at=long_ago)
+    report = installation.sync()
+    assert "mailboxes_failed" not in report.counts
+    assert report.counts["files_failed"] == 1
+    assert (len(asked), installation.count(ErasedFile)) == (2, 1)
+
+
+def test_of_two_who_remove_a_file_neither_forgets_one_that_stays(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    os.utime(path, (0, 0))
+    aside = path.with_name(".erased-file")
+
+    def beside_another() -> bool:
+        """The other one finds that it was touched just now, and puts it back."""
+        os.link(aside, path)
+        aside.unlink()
+        return False
+
+    assert not remove_unless_wanted(path, beside_another, 600, now=1_000_000)
+    assert path.exists()

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 from backend.app import db
+from backend.app.errors import StorageFault
 from backend.app.inbox.erased import remove_erased_files
 from backend.app.inbox.folder import FolderVisit
 from backend.app.inbox.plan import is_restless
@@ -95,8 +96,7 @@ def audit_mailbox(visit: Visit, folders: Sequence[FolderVisit]) -> None:
     """
     total = sum((_audit_folder(visit, folder) for folder in folders), AuditCounts())
     db.write(mailboxes.record_audit, visit.lease, asdict(total))
-    settings, lease = visit.run.settings, visit.lease
-    remove_erased_files(settings.attachments_dir, lease.company_id, settings.sync_lease_seconds)
+    _remove_erased_files(visit)
     if total.healed:
         visit.report.add("healed", total.healed)
     log.log(
@@ -105,6 +105,16 @@ def audit_mailbox(visit: Visit, folders: Sequence[FolderVisit]) -> None:
         visit.lease.integration_id,
         " ".join(f"{name}={number}" for name, number in asdict(total).items()),
     )
+
+
+def _remove_erased_files(visit: Visit) -> None:
+    """What cannot be removed is no fault of the mailbox: it stays on the list."""
+    settings, lease = visit.run.settings, visit.lease
+    try:
+        remove_erased_files(settings.attachments_dir, lease.company_id, settings.sync_lease_seconds)
+    except StorageFault as fault:
+        visit.report.fail("files_failed")
+        log.error("company=%d a file of an erased client: %s", lease.company_id, fault)
 
 
 def _audit_folder(visit: Visit, folder: FolderVisit) -> AuditCounts:

@@ -103,7 +103,7 @@ def remove_unless_wanted(
             return False
         aside.unlink()
     except FileNotFoundError:
-        return True
+        return not path.exists()  # somebody else looked at it too, and may have put it back
     except OSError as error:
         raise StorageFault(f"{path} cannot be removed: {error.strerror}") from error
     return True
