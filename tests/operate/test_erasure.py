@@ -255,6 +255,32 @@ def test_another_clients_follow_up_in_an_erased_conversation_loses_it(
 # -- beside the two scripts ----------------------------------------------------------------------
 
 
+def test_a_follow_up_that_came_from_another_client_goes_with_its_reminders(scene: Scene) -> None:
+    """The host application has joined two clients; the reminders of before name the first."""
+    installation = scene.installation
+    installation.set(Followup, scene.followup, client_id=scene.paul)
+    assert installation.rows(OutboxMail)[0].client_id == scene.claire
+    paul = db.read(erasure.find_client, None, scene.paul)
+    found = db.write(erasure.erase, paul)
+    assert (found.followups, found.reminders) == (1, 1)
+    assert installation.count(Followup) == installation.count(OutboxMail) == 0
+    assert installation.count(Client, Client.id == scene.claire) == 1
+
+
+@pytest.mark.parametrize("which", ["claire", "paul"])
+def test_its_reminder_on_its_way_is_awaited_whomever_it_names(
+    scene: Scene, manage: Manage, which: str
+) -> None:
+    installation = scene.installation
+    installation.set(Followup, scene.followup, client_id=scene.paul)
+    [row] = installation.rows(OutboxMail)
+    lease = {"owner": "a", "lease_until": db.utc_now() + timedelta(minutes=5)}
+    installation.set(OutboxMail, row.id, state="sending", **lease)
+    said = manage("client", "erase", getattr(scene, which), "--yes", status=1)
+    assert "is going out" in said.stderr
+    assert installation.count(OutboxMail) == 1
+
+
 def test_a_claimed_reminder_loses_its_claim(installation: Installation, embedded_smtp: Any) -> None:
     office = open_office(installation, embedded_smtp)
     followup = office.reminder("claire")

@@ -121,7 +121,7 @@ def erase(session: Session, client: ClientFound) -> Belongings:
     """
     _hold_mailboxes(session, client.company_id)
     followups = _lock_followups(session, client)
-    _require_nothing_under_way(session, followups)
+    _require_nothing_under_way(session, client)
     find_client(session, client.company_id, client.id)
     lock_client(session, client.id)
     found = count_belongings(session, client)
@@ -211,31 +211,44 @@ def _lock_followups(session: Session, client: ClientFound) -> list[int]:
     )
 
 
-def _require_nothing_under_way(session: Session, followups: Sequence[int]) -> None:
+def _require_nothing_under_way(session: Session, client: ClientFound) -> None:
     """What is claimed loses its claim with its row; a body that may be on its way is awaited."""
     o = OutboxMail
-    for some in batches(followups):
-        under_way = session.scalar(
-            sa.select(o.id)
-            .where(o.followup_id.in_(some), o.state == OutboxState.SENDING.value)
-            .limit(1)
+    under_way = session.scalar(
+        sa.select(o.id).where(_theirs(client), o.state == OutboxState.SENDING.value).limit(1)
+    )
+    if under_way is not None:
+        raise Refused(
+            f"a reminder to this client is going out (outbox {under_way}): nothing was erased; "
+            "try again when it is settled, which takes a few minutes (a killed run's: two runs)"
         )
-        if under_way is not None:
-            raise Refused(
-                f"a reminder to this client is going out (outbox {under_way}): nothing was erased; "
-                "try again when it is settled, which takes a few minutes (a killed run's: two runs)"
-            )
+
+
+def _theirs(client: ClientFound) -> sa.ColumnElement[bool]:
+    """The reminders that went to the client, and those of what the client is reminded of.
+
+    Not the same where the host application has joined two clients: a reminder names the one it was
+    made for, and keeps its follow-up from being removed.
+    """
+    f, o = Followup, OutboxMail
+    of_followups = sa.select(f.id).where(
+        f.company_id == client.company_id, f.client_id == client.id
+    )
+    return sa.and_(
+        o.company_id == client.company_id,
+        sa.or_(o.client_id == client.id, o.followup_id.in_(of_followups)),
+    )
 
 
 def _delete_followups(session: Session, client: ClientFound, followups: Sequence[int]) -> None:
     """The outbox rows in one statement, since one may refer to another."""
     o, h = OutboxMail, FollowupHistory
-    theirs = (o.company_id == client.company_id, o.client_id == client.id)
-    mails = session.scalars(sa.select(o.fingerprint).where(*theirs)).all()
+    theirs = _theirs(client)
+    mails = session.scalars(sa.select(o.fingerprint).where(theirs)).all()
     _keep_away(session, client.company_id, [each for each in mails if each])
-    of_theirs = SentCopy.outbox_id.in_(sa.select(o.id).where(*theirs))
+    of_theirs = SentCopy.outbox_id.in_(sa.select(o.id).where(theirs))
     session.execute(sa.delete(SentCopy).where(of_theirs))
-    session.execute(sa.delete(o).where(*theirs))
+    session.execute(sa.delete(o).where(theirs))
     for some in batches(followups):
         session.execute(sa.delete(h).where(h.followup_id.in_(some)))
         session.execute(sa.delete(Followup).where(Followup.id.in_(some)))
@@ -314,7 +327,7 @@ def _followups(session: Session, client: ClientFound) -> list[int]:
 
 
 def _outbox(session: Session, client: ClientFound) -> list[int]:
-    return _ids(session, OutboxMail, client)
+    return list(session.scalars(sa.select(OutboxMail.id).where(_theirs(client))))
 
 
 def _ids(session: Session, model: Any, client: ClientFound) -> list[int]:
