@@ -69,6 +69,14 @@ def test_the_tone_rises() -> None:
     assert "malgré nos messages" in texts[2]
 
 
+def test_an_address_is_never_shortened_to_one_that_nobody_has() -> None:
+    address = f"comptabilite-fournisseurs@{'tres-' * 8}longue-menuiserie-dubois.example"
+    text = render_text(
+        FollowupType.APPOINTMENT, Style(1), "fr", replace(CONTEXT, sender_email=address)
+    )
+    assert text.endswith(address)
+
+
 def test_a_value_that_is_missing_holds_the_message() -> None:
     with pytest.raises(MissingVariable, match="amount"):
         render_text(FollowupType.INVOICE_UNPAID, Style(1), "fr", replace(CONTEXT, amount=None))

@@ -59,6 +59,7 @@ _LOCALES = {"fr": "fr_FR", "en": "en_GB"}
 SUBJECT_VALUE_CHARS = 60  # leaves every packaged subject within 120
 BODY_VALUE_CHARS = 200
 OWN_SUBJECT_CHARS = 200
+_ADDRESS_CHARS = 320  # one that is cut is another one
 _AMOUNT_LIMIT = Decimal(10) ** 12  # followups.amount holds less; 1E+999999 would fill the memory
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -283,8 +284,8 @@ def values_of(
         "due_date": _day(context.due_date, language) if context.due_date else None,
         "due_day": context.due_date.strftime("%d/%m/%Y") if context.due_date else None,
         "days_late": context.days_late,
-        "client_email": _one_line(context.client_email, chars),
-        "sender_email": _one_line(context.sender_email, chars),
+        "client_email": _one_line(context.client_email, _ADDRESS_CHARS),
+        "sender_email": _one_line(context.sender_email, _ADDRESS_CHARS),
         "payment_link": context.payment_link,
         "signature_link": context.signature_link,
     }
