@@ -58,6 +58,7 @@ def test_a_company_is_added_with_its_place(manage: Manage, installation: Install
         ("--locale", "xx_YY", "no locale"),
         ("--country", "FRA", "no country"),
         ("--country", "ZZZ", "no country"),
+        ("--country", "zz", "no country"),
     ],
 )
 def test_a_place_that_does_not_exist_is_refused(

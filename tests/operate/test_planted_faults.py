@@ -396,9 +396,10 @@ def test_a_planted_fault_is_named_with_its_fix(name: str, sound: Sound, manage: 
     assert "hunter2" not in str(of_doctor)
 
 
-def test_a_company_that_is_not_there_is_a_fault(sound: Sound, manage: Manage) -> None:
-    said = manage("doctor", "--offline", "--quiet", "--company", 99, status=1).stdout
-    assert "there is no company 99" in said
+def test_what_was_asked_for_and_is_not_there_is_a_fault(sound: Sound, manage: Manage) -> None:
+    for option, words in (("--company", "no company 99"), ("--mailbox", "no active mailbox 99")):
+        said = manage("doctor", "--offline", "--quiet", option, 99, status=1).stdout
+        assert f"there is {words}" in said
 
 
 def test_nothing_is_found_where_nothing_is_wrong(sound: Sound, manage: Manage) -> None:

@@ -29,8 +29,9 @@ def check_locale(name: str) -> str:
 
 
 def check_country(code: str) -> str:
-    """ISO 3166-1 alpha-2, in capitals. Raises BadInput."""
+    """ISO 3166-1 alpha-2, in capitals. Raises BadInput. CLDR's ZZ is "unknown", no country."""
     capitals = code.upper()
-    if len(capitals) != 2 or not capitals.isalpha() or capitals not in Locale("en").territories:
+    known = capitals in Locale("en").territories and capitals != "ZZ"
+    if len(capitals) != 2 or not capitals.isalpha() or not known:
         raise BadInput(f"{code!r} is no country; give its two letters, such as FR")
     return capitals

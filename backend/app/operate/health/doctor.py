@@ -72,6 +72,7 @@ def _recorded(
     if vault is not None:
         yield from records.check_secrets(vault)
     yield from records.check_companies(scope.company_id)
+    yield from records.check_chosen(scope.mailbox_id)
     standing = standing_findings(db.read(load_status, scope.company_id, is_alive))
     yield from standing
     if not any(each.check == "cron" for each in standing) and records.has_mailboxes():

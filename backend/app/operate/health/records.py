@@ -124,5 +124,12 @@ def check_companies(company_id: int | None = None) -> Iterator[Finding]:
             yield Finding("time_zone", Level.FAULT, str(error), fix, f"company {company.id}")
 
 
+def check_chosen(mailbox_id: int | None) -> Iterator[Finding]:
+    """The mailbox that was asked for: one that is not read would be passed over without a word."""
+    if mailbox_id is not None and not db.read(mailboxes.list_active, None, mailbox_id):
+        words = f"there is no active mailbox {mailbox_id}"
+        yield Finding("mailbox", Level.FAULT, words, "manage.py mailbox list")
+
+
 def has_mailboxes() -> bool:
     return bool(db.read(admin_mailboxes.list_mailbox_ids))
