@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a path, from anywhere
@@ -12,6 +13,7 @@ from backend.scripts.requirements import check_requirements
 
 check_requirements()
 
+from backend.app.errors import EXIT_INTERNAL
 from backend.scripts.cli.root import command
 
 
@@ -20,7 +22,11 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    command(prog_name="manage.py")
+    try:
+        command(prog_name="manage.py")
+    except Exception as error:
+        traceback.print_exc()
+        raise SystemExit(EXIT_INTERNAL) from error
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ examples:
 
 exit status:
   0 done (also when other runs hold everything)   1 some reminders could not be sent
-  70 internal error   75 database not reachable   78 bad configuration
+  2 wrong flags   70 internal error   75 database not reachable   78 bad configuration
 """
 
 

@@ -28,7 +28,7 @@ examples:
 
 exit status:
   0 done (also when other runs hold every mailbox)   1 some mailboxes or mails failed
-  70 internal error   75 database not reachable      78 bad configuration
+  2 wrong flags   70 internal error   75 database not reachable   78 bad configuration
 """
 
 

@@ -166,6 +166,17 @@ def test_help_starts_without_the_heavy_libraries() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_a_mistake_of_ours_is_told_apart_from_a_refusal() -> None:
+    code = (
+        "from backend.scripts import manage\n"
+        "def broken(**_): raise ZeroDivisionError('ours')\n"
+        "manage.command = broken\n"
+        "manage.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, "ZeroDivisionError: ours" in done.stderr) == (70, True)
+
+
 def test_the_table_of_commands_names_modules_that_are_there() -> None:
     for module, words in COMMANDS.values():
         assert (ROOT / "backend" / "scripts" / "cli" / f"{module}.py").is_file()

@@ -36,7 +36,7 @@ COMMANDS = {
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
     epilog=examples("init", "company add 'Atelier Martin'", "status")
     + "\n\n\b\nExit status:\n"
-    + "  0 done   1 refused or failed   2 wrong usage\n"
+    + "  0 done   1 refused or failed   2 wrong usage   70 internal error\n"
     + "  75 database not reachable      78 bad configuration",
 )
 @click.pass_context
