@@ -159,7 +159,7 @@ python backend/scripts/manage.py conversation list --company 1
 python backend/scripts/manage.py followup import factures.csv --company 1
 python backend/scripts/send_automatic_followups.py --dry-run
 
-# from now on by itself: shows the two lines, asks, and puts them into your crontab
+# from now on by itself: shows the two lines of the crontab, and asks
 python backend/scripts/manage.py cron install
 python backend/scripts/manage.py status
 """
