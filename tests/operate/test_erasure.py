@@ -252,6 +252,33 @@ def test_another_clients_follow_up_in_an_erased_conversation_loses_it(
     assert installation.rows(Followup, Followup.id == pauls)[0].conversation_id is None
 
 
+@pytest.mark.parametrize("stops", [True, False])
+def test_who_has_answered_in_an_erased_conversation_gets_no_reminder_for_it(
+    scene: Scene, manage: Manage, stops: bool
+) -> None:
+    """Before any run has seen the answer, which goes with the conversation."""
+    installation, account = scene.installation, scene.box.account
+    long_ago = db.utc_now() - timedelta(days=60)
+    for row in installation.rows(InboxMessage, InboxMessage.from_key == PAUL):
+        installation.set(InboxMessage, row.id, arrived_at=long_ago, created_at=long_ago)
+    pauls = installation.add_followup(scene.box.company_id, scene.paul, auto_stop_on_response=stops)
+    installation.send()
+    to, asked = account.address, "<asked@client.test>"
+    scene.imap.append(account, mail(sender=CLAIRE, to=to, message_id=asked, Cc=PAUL))
+    installation.sync()
+    scene.imap.append(account, mail(sender=PAUL, to=to, In_Reply_To=asked))
+    installation.sync()
+    answer = installation.rows(InboxMessage, InboxMessage.from_key == PAUL)[-1]
+    [talk] = installation.rows(Conversation, Conversation.id == answer.conversation_id)
+    assert talk.client_id == scene.claire
+    erase(manage, scene.claire)
+    [followup] = installation.rows(Followup, Followup.id == pauls)
+    assert followup.steps_sent == 1
+    assert (followup.auto_state, followup.auto_reason) == (
+        ("held", "answered") if stops else ("active", None)
+    )
+
+
 # -- beside the two scripts ----------------------------------------------------------------------
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from backend.app import db
 from backend.app.config import Settings
 from backend.app.errors import Refused
+from backend.app.followups.reasons import ReasonCode
 from backend.app.inbox.erased import remove_erased_files
-from backend.app.store import erasure
+from backend.app.models import AutoState
+from backend.app.store import erasure, followups
 from backend.app.store.erasure import Belongings, ClientFound
 
 
@@ -30,7 +34,7 @@ def erase_client(settings: Settings, client: ClientFound) -> Erased:
     client), StorageFault.
     """
     try:
-        belongings = db.write(erasure.erase, client)
+        belongings = db.write(_erase, client, db.utc_now())
     except IntegrityError as error:
         raise Refused(
             "nothing was erased: a row elsewhere refers to this client or its conversations; "
@@ -40,3 +44,15 @@ def erase_client(settings: Settings, client: ClientFound) -> Erased:
         settings.attachments_dir, client.company_id, settings.sync_lease_seconds
     )
     return Erased(belongings, removed, left)
+
+
+def _erase(session: Session, client: ClientFound, now: datetime) -> Belongings:
+    """Somebody else may have answered in one of the client's conversations, and no run have seen it
+    yet: when that answer goes, their reminders wait for a person's word (I7).
+    """
+    erasure.hold_mailboxes(session, client.company_id)
+    for followup_id in erasure.list_answered_here(session, client):
+        followup = followups.load_followup(session, followup_id)
+        reason = ReasonCode.ANSWERED.value
+        followups.end_automation(session, followup, AutoState.HELD, reason, at=now)
+    return erasure.erase(session, client)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import islice
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from backend.app.errors import Refused
-from backend.app.mail.message import address_key
+from backend.app.mail.message import MailKind, address_key
 from backend.app.models import (
+    AutoState,
     Client,
     Conversation,
     ErasedFile,
@@ -40,6 +42,7 @@ from backend.app.store.clients import lock_client
 from backend.app.store.upsert import insert_those_not_there
 
 BATCH = 500  # keys in one statement
+CLOCK_TOLERANCE = timedelta(minutes=2)  # between a mail server's clock and ours
 T = TypeVar("T")
 
 
@@ -114,12 +117,39 @@ def list_messages(session: Session, client: ClientFound) -> list[int]:
     return sorted(session.scalars(sa.union(in_theirs, written)))
 
 
+def list_answered_here(session: Session, client: ClientFound) -> list[int]:
+    """Active follow-ups of others whose answer lies among what goes, and that an answer stops."""
+    f, m, theirs = Followup, InboxMessage, aliased(Client)
+    found: set[int] = set()
+    for some in batches(list_messages(session, client)):
+        answers = sa.or_(m.from_key == theirs.email_key, m.conversation_id == f.conversation_id)
+        query = (
+            sa.select(
+                f.id, sa.func.coalesce(f.last_step_at, f.created_at).label("asked_at"), m.arrived_at
+            )
+            .join(theirs, theirs.id == f.client_id)
+            .join(m, sa.and_(m.company_id == f.company_id, answers))
+            .where(
+                f.company_id == client.company_id,
+                f.client_id != client.id,
+                f.auto_state == AutoState.ACTIVE.value,
+                f.auto_stop_on_response,
+                m.id.in_(some),
+                m.is_from_client,
+                m.kind == MailKind.HUMAN.value,
+            )
+        )
+        rows = session.execute(query)
+        found.update(row.id for row in rows if row.arrived_at >= row.asked_at - CLOCK_TOLERANCE)
+    return sorted(found)
+
+
 def erase(session: Session, client: ClientFound) -> Belongings:
     """Everything of the client in the database; the files are only listed. For db.write.
 
     Raises Refused while a reminder is going out at this moment, or when the client has gone.
     """
-    _hold_mailboxes(session, client.company_id)
+    hold_mailboxes(session, client.company_id)
     followups = _lock_followups(session, client)
     _require_nothing_under_way(session, client)
     find_client(session, client.company_id, client.id)
@@ -188,7 +218,7 @@ def forget_file(session: Session, company_id: int, digest: str) -> None:
     session.execute(sa.delete(f).where(f.company_id == company_id, f.sha256 == digest))
 
 
-def _hold_mailboxes(session: Session, company_id: int) -> None:
+def hold_mailboxes(session: Session, company_id: int) -> None:
     """No mail of the company is taken in until the commit: each locks its mailbox's state first."""
     s = MailboxState
     session.execute(
