@@ -73,6 +73,7 @@ def test_every_command_is_there() -> None:
         "settings set",
         "settings check",
         "outbox list",
+        "outbox show",
         "outbox sent",
         "outbox resend",
         "conversation list",

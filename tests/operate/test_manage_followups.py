@@ -360,6 +360,24 @@ def test_a_person_says_that_an_uncertain_step_did_not_arrive(
     assert claim(followup_id).id == outbox_id
 
 
+def test_show_tells_how_far_a_reminder_came_and_its_text(
+    manage: Manage, installation: Installation, followup_id: int, tmp_path: Path
+) -> None:
+    outbox_id = make_uncertain(installation, followup_id)
+    file = tmp_path / "mail.eml"
+    shown = manage("outbox", "show", outbox_id, "--eml", file).stdout
+    [row] = installation.rows(OutboxMail)
+    assert f"step 1 of follow-up {followup_id}, uncertain" in shown
+    assert row.recipient in shown
+    assert row.content.splitlines()[0] in shown
+    assert f"manage.py outbox sent {outbox_id}" in shown
+    assert file.read_bytes() == row.raw
+    told = manage.json("outbox", "show", outbox_id)
+    assert (told["message_id"], told["content"]) == (row.message_id, row.content)
+    assert "raw" not in told
+    manage("outbox", "show", outbox_id, "--eml", file, status=1)  # never over another file
+
+
 @pytest.mark.parametrize("word", ["sent", "resend"])
 def test_only_an_uncertain_step_waits_for_a_word(
     word: str, manage: Manage, installation: Installation, followup_id: int
@@ -379,6 +397,7 @@ def test_no_command_reaches_another_companys_follow_up(
         ("followup", "release", followup_id),
         ("followup", "stop", followup_id),
         ("followup", "explain", followup_id),
+        ("outbox", "show", outbox_id),
         ("outbox", "sent", outbox_id),
         ("outbox", "resend", outbox_id),
     ):

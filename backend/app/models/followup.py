@@ -122,7 +122,7 @@ class OutboxMail(Base):
     carried_by     the row whose mail this step goes in, or went in last; None for a mail of its own
     message_id     of its own mail, also of an earlier attempt; None for one that never had any
     client_id      the follow-up's, so that the sync script need not read follow-ups
-    recipient_key  normalised; the client's address when it was claimed
+    recipient      the client's address, or number, when it was claimed
     token          grows with each claim; a worker whose token is older must not send
     sending_at     since when the body may be out
     needs_person   uncertain, and no proof came in time

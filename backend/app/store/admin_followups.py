@@ -176,6 +176,26 @@ def load_outbox_row(session: Session, company_id: int | None, outbox_id: int) ->
     return OutboxRow(**row._mapping)
 
 
+def load_outbox_mail(session: Session, row: OutboxRow) -> tuple[str, bytes]:
+    """Its text, and what was or will be handed to the server; of the mail that carries it, if any.
+
+    Of a text message both are the text.
+    """
+    found = session.execute(
+        sa.select(OutboxMail.content, OutboxMail.raw).where(
+            OutboxMail.id == (row.carried_by or row.id)
+        )
+    ).one()
+    return found.content, found.raw
+
+
+def list_carried(session: Session, outbox_id: int) -> list[OutboxRow]:
+    """The steps of other follow-ups that go, or went, in this one's mail."""
+    query = sa.select(*OUTBOX_COLUMNS).where(OutboxMail.carried_by == outbox_id)
+    rows = session.execute(query.order_by(OutboxMail.id)).all()
+    return [OutboxRow(**row._mapping) for row in rows]
+
+
 def plan_failed_again(session: Session, followup_id: int) -> int:
     """failed -> planned, on a person's word: the server refused it, so nothing had gone out.
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
 from backend.scripts.cli.commands import (
@@ -13,12 +18,16 @@ from backend.scripts.cli.commands import (
     limit_option,
     tell_if_cut,
 )
-from backend.scripts.cli.terminal import say, show_json, show_table
+from backend.scripts.cli.new_file import write_new
+from backend.scripts.cli.terminal import clean_block, local_time, say, show_json, show_table
+
+if TYPE_CHECKING:
+    from backend.app.store.admin_records import OutboxRow
 
 STATES = ("planned", "claimed", "sending", "sent", "failed", "cancelled", "uncertain")
 
 
-@click.group(epilog=examples("outbox list --state uncertain", "outbox sent 12"))
+@click.group(epilog=examples("outbox list --state uncertain", "outbox show 12", "outbox sent 12"))
 def command() -> None:
     """Reminders on their way out.
 
@@ -64,6 +73,67 @@ def list_(company_id: int | None, state: str | None, limit: int, as_json: bool) 
             ],
         )
     tell_if_cut(len(rows), limit)
+
+
+@command.command("show", epilog=examples("outbox show 12", "outbox show 12 --eml mail.eml"))
+@id_argument("outbox_id")
+@company_option()
+@click.option(
+    "--eml",
+    "eml_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the mail as the server gets it into a new file.",
+)
+@json_option
+def show(outbox_id: int, company_id: int | None, eml_file: Path | None, as_json: bool) -> None:
+    """Show a reminder: how far it came, what the server said, and its text.
+
+    Times are this host's.
+    """
+    from backend.app import db
+    from backend.app.store import admin_followups
+    from backend.scripts.cli.installation import opened
+
+    with opened():
+        row = db.read(admin_followups.load_outbox_row, company_id, outbox_id)
+        text, raw = db.read(admin_followups.load_outbox_mail, row)
+        carried = db.read(admin_followups.list_carried, row.carried_by or row.id)
+    if eml_file is not None:
+        write_new(eml_file, raw)
+    if as_json:
+        show_json({**dataclasses.asdict(row), "content": text, "carried": carried})
+        return
+    _say_row(row, carried)
+    say()
+    click.echo(clean_block(text, indent="  "))
+    if row.state == "uncertain":
+        say()
+        say(f"if it arrived:  manage.py outbox sent {row.id}")
+        say(f"if it did not:  manage.py outbox resend {row.id}")
+    if eml_file is not None:
+        say(f"written to {eml_file}; see: manage.py mail show {eml_file}")
+
+
+def _say_row(row: OutboxRow, carried: Sequence[OutboxRow]) -> None:
+    say(f"outbox row {row.id}: step {row.step} of follow-up {row.followup_id}, {row.state}")
+    facts = (
+        ("to", f"{row.recipient} by {'text message' if row.channel == 'sms' else 'e-mail'}"),
+        ("from", f"mailbox {row.integration_id} (company {row.company_id})"),
+        ("subject", row.subject),
+        ("message-id", row.message_id if row.channel == "email" else row.provider_id),
+        ("attempts", row.attempts),
+        ("again at", row.next_attempt_at and local_time(row.next_attempt_at)),
+        ("body begun", row.sending_at and local_time(row.sending_at)),
+        ("sent", row.sent_at and local_time(row.sent_at)),
+        ("error", row.error),
+        ("in mail of", row.carried_by and f"outbox row {row.carried_by}"),
+    )
+    for name, value in facts:
+        if value:
+            say(f"  {name:<11}{value}")
+    for each in carried:
+        say(f"  {'carries':<11}step {each.step} of follow-up {each.followup_id}, {each.state}")
 
 
 @command.command("sent", epilog=examples("outbox sent 12"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -12,12 +11,12 @@ from backend.scripts.cli.commands import (
     by_option,
     company_option,
     examples,
-    fail,
     id_argument,
     json_option,
     limit_option,
     tell_if_cut,
 )
+from backend.scripts.cli.new_file import write_new
 from backend.scripts.cli.terminal import local_time, say, show_json, show_table
 
 
@@ -86,7 +85,7 @@ def show(quarantine_id: int, company_id: int | None, raw_file: Path | None, as_j
     with opened():
         row, raw = db.read(admin_inbox.load_quarantined, company_id, quarantine_id)
     if raw_file is not None:
-        _write_new(raw_file, raw)
+        write_new(raw_file, raw)
     if as_json:
         show_json(row)
         return
@@ -132,12 +131,3 @@ def drop(quarantine_id: int, company_id: int | None, by: str) -> None:
     with opened():
         row = db.write(quarantine.drop, company_id, quarantine_id, by)
     say(f"mail {quarantine_id} of mailbox {row.integration_id} is dropped: {row.error}")
-
-
-def _write_new(path: Path, raw: bytes) -> None:
-    """A mail is private: for its owner alone, and never over another file."""
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(raw)
-    except OSError as error:
-        fail(f"{path} cannot be written: {error.strerror}")
