@@ -17,7 +17,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from backend.app import db
 from backend.app import mark as mark_module
-from backend.app.followups import send
+from backend.app.errors import NotSent
+from backend.app.followups import send, settle
 from backend.app.mark import Mark
 from backend.app.models import Followup, FollowupHistory, OutboxMail
 from backend.app.models import Installation as InstallationRow
@@ -150,6 +151,42 @@ def test_without_any_mark_the_copy_in_sent_is_enough(office: Office) -> None:
     [history] = office.installation.rows(FollowupHistory, FollowupHistory.status == "sent")
     assert (step.state, history.step) == ("sent", 1)
     assert abs(history.sent_at - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+def test_the_copy_in_sent_is_the_only_message_of_it(office: Office) -> None:
+    """The mail that would be sent now has another Date, but the one that went out has that copy."""
+    _, copy = sent_since_the_backup(office)
+    file_in_sent(office)
+    restore(office, copy, with_mark=False)
+    run(office, "sync")
+    for hours in (1, 2):
+        office.send(db.utc_now() + timedelta(hours=hours))
+    [step] = office.installation.rows(OutboxMail)
+    assert step.state == "sent"
+    [message] = office.messages()
+    assert message.conversation_id == office.followup(step.followup_id).conversation_id
+
+
+def test_the_copy_in_sent_counts_for_a_step_that_had_been_put_off_before_the_backup(
+    office: Office,
+) -> None:
+    followup = office.reminder()
+    run(office, "sync")
+    later = NotSent("450 later", permanent=False, code=450)
+    db.write(settle.settle_refused, office.claimed(followup), later, db.utc_now())
+    office.installation.set(OutboxMail, office.outbox(followup).id, next_attempt_at=None)
+    office.installation.set(Followup, followup, next_action_at=db.utc_now())
+    office.installation.close()
+    copy = back_up(office.installation.url)
+    run(office, "followups")
+    file_in_sent(office)
+    restore(office, copy, with_mark=False)
+    run(office, "sync")
+    for hours in (1, 2):
+        office.send(db.utc_now() + timedelta(hours=hours))
+    assert len(office.delivered()) == 1
+    assert office.outbox(followup).state == "sent"
+    assert len(office.messages()) == 1
 
 
 def test_every_host_knows_it_and_none_says_it_twice(office: Office, tmp_path: Path) -> None:

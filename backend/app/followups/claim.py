@@ -165,13 +165,11 @@ def _cancel_skipped(session: Session, followup_id: int, decision: Send) -> None:
 
 
 def _forgotten(session: Session, draft: Draft, followup: DueFollowup, now: datetime) -> Wait | None:
-    """The inbox holds this step's mail, and the outbox knows nothing of it: a restored copy.
+    """The inbox holds this step's mail, and the outbox does not know that it went: a restored copy.
 
     The next run's recovery finds the proof and settles it as sent.
     """
     step, mail = draft.decision.step, draft.columns
-    if outbox.find_step(session, followup.id, step) is not None:
-        return None
     sent_at = messages.find_proof(session, followup.company_id, str(mail["message_id"]))
     if sent_at is None or not outbox.record_forgotten(session, followup.id, step, sent_at, mail):
         return None

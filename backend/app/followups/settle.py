@@ -61,9 +61,11 @@ def settle_sent(
     """
     _hold(session, claimed)
     sent_at = outbox.settle_sent(session, claimed, reply, provider_id)
-    file_step = file_text_message if claimed.channel is Channel.SMS else _file_message
     followup = followups.load_followup(session, claimed.followup_id)
-    conversation_id = file_step(session, claimed, followup, sent_at)
+    if claimed.channel is Channel.SMS:
+        conversation_id = file_text_message(session, claimed, followup, sent_at)
+    else:
+        conversation_id = _file_message(session, claimed, followup, sent_at, proven=reply is None)
     if reply is not None and claimed.channel is Channel.EMAIL:
         _want_copy(session, claimed)
     by = by or tenants.load_company(session, claimed.company_id).name
@@ -147,12 +149,23 @@ def _want_copy(session: Session, claimed: OutboxClaim) -> None:
 
 
 def _file_message(
-    session: Session, claimed: OutboxClaim, followup: DueFollowup, sent_at: datetime
+    session: Session,
+    claimed: OutboxClaim,
+    followup: DueFollowup,
+    sent_at: datetime,
+    *,
+    proven: bool,
 ) -> int:
-    """The reminder as a message of the shared inbox, unless its copy in Sent is there already."""
+    """The reminder as a message of the shared inbox, unless its copy in Sent is there already.
+
+    proven: not by the server's word just now. What a restored database had forgotten was worded
+    anew, with another Date than that of the mail which went out.
+    """
     mail = parse_mail(claimed.raw)
     clients.lock_client(session, followup.client_id)
     filed = messages.find_conversation_of(session, claimed.company_id, mail.fingerprint)
+    if filed is None and proven:
+        filed = messages.find_copy(session, claimed.company_id, claimed.message_id)
     if filed is not None:
         return filed
     # As its copy in Sent would say it: in whole seconds, so that an answer or a bounce of the same

@@ -320,6 +320,20 @@ def find_conversation_of(session: Session, company_id: int, fingerprint: str) ->
     return session.scalar(_FIND_CONVERSATION, given)
 
 
+def find_copy(session: Session, company_id: int, message_id: str) -> int | None:
+    """The conversation in which the copy in Sent of our mail with this Message-ID lies."""
+    m = InboxMessage
+    return session.scalar(
+        sa.select(m.conversation_id)
+        .where(
+            m.company_id == company_id,
+            m.external_id == message_id,
+            m.kind == MailKind.OWN.value,
+        )
+        .limit(1)
+    )
+
+
 def load_thread(session: Session, conversation_id: int, client_key: str) -> list[str]:
     """The Message-IDs from the beginning of a conversation to what the client last wrote or got.
 

@@ -183,20 +183,30 @@ def record_forgotten(
 ) -> bool:
     """A step that went out and that no row knows of: uncertain, so that the proof settles it.
 
-    False when a row is there after all.
+    Or whose row only knows of attempts before that. False when it is not to be had.
     """
     values = {
+        **mail,
+        "carried_by": None,
         "state": OutboxState.UNCERTAIN.value,
         "sending_at": sent_at,
+        "next_attempt_at": None,
         "error": "it had gone out before this database was brought back from a copy",
     }
-    created = insert_unless_there(
-        session,
-        OutboxMail,
-        {"followup_id": followup_id, "step": step, **mail, **values},
-        OutboxMail.id,
+    key = {"followup_id": followup_id, "step": step}
+    if insert_unless_there(session, OutboxMail, {**key, **values}, OutboxMail.id) is not None:
+        return True
+    changed = session.scalar(
+        sa.update(OutboxMail)
+        .where(
+            OutboxMail.followup_id == followup_id,
+            OutboxMail.step == step,
+            OutboxMail.state.in_([state.value for state in CLAIMABLE]),
+        )
+        .values(**values, token=OutboxMail.token + 1)
+        .returning(OutboxMail.id)
     )
-    return created is not None
+    return changed is not None
 
 
 def _change(
