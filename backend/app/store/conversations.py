@@ -32,7 +32,8 @@ _FIND_LATEST = (
     .order_by(_C.last_message_at.desc().nulls_last(), _C.id.desc())
     .limit(1)
 )
-_NEWEST = sa.or_(_C.last_message_at.is_(None), _C.last_message_at <= sa.bindparam("at"))
+_AT = sa.bindparam("at", type_=_C.last_message_at.type)
+_NEWEST = sa.or_(_C.last_message_at.is_(None), _C.last_message_at <= _AT)
 _APPEND = (
     sa.update(table_of(Conversation))
     .where(_C.id == sa.bindparam("conversation"))
@@ -40,7 +41,7 @@ _APPEND = (
         # A reminder opens its conversation in no drawer; the answer puts it into one.
         folder_id=sa.func.coalesce(_C.folder_id, sa.bindparam("drawer")),
         unread_count=_C.unread_count + sa.bindparam("unread"),
-        last_message_at=sa.case((_NEWEST, sa.bindparam("at")), else_=_C.last_message_at),
+        last_message_at=sa.case((_NEWEST, _AT), else_=_C.last_message_at),
     )
     .returning(_C.id)
 )
