@@ -190,7 +190,7 @@ PLANTED = (
     Planted(
         "`sending` committed after the body",
         crash_around_the_body,
-        "doubled in inbox_messages",
+        "was delivered 2 times",
         "sqlite",
     ),
     Planted(
