@@ -206,12 +206,17 @@ def only_what_happened(_ran: Ran) -> list[str]:
 
 @dataclass(frozen=True)
 class Encounter:
-    """mails: how many may have been delivered when both have ended; each number does happen."""
+    """mails: how many may have been delivered when both have ended; each number does happen.
+
+    passes_by: a sender passes by a follow-up whose row is held, and leaves it to its next run. No
+    order of whole transactions holds a row, so what that leaves is compared with none of them.
+    """
 
     name: str
     begin: Callable[[Stage], Work]
     mails: tuple[int, ...]
     wrong: Callable[[Ran], list[str]] = only_what_happened
+    passes_by: bool = False
 
 
 ENCOUNTERS = (
@@ -227,12 +232,13 @@ ENCOUNTERS = (
     Encounter("mail, reminder in one conversation", mail_and_reminder_in_one_conversation, (1,)),
     Encounter("copy in Sent, settlement", copy_in_sent_and_settlement, (1,)),
     Encounter("two syncs of one mailbox", two_syncs_of_one_mailbox, (0,)),
-    Encounter("two senders", two_senders, (1,)),
+    Encounter("two senders", two_senders, (1,), passes_by=True),
     Encounter("sync, company", sync_and_company, (0,)),
     Encounter(
         "sender, company",
         sender_and_company,
         (0, 1),
         lambda ran: no_body_after(ran, "company", "UPDATE followups"),
+        passes_by=True,
     ),
 )
