@@ -142,8 +142,9 @@ def test_host_cut_off_while_it_stores_a_mail_is_replaced_and_writes_nothing_late
     """In the middle of a transaction, which holds the mailbox's and the client's rows."""
     lost, spare = hosts.hosts[:2]
     mails = fill_all(embedded_imap, boxes)
-    lost.database.when_said(b"INSERT INTO inbox_messages", lost.cut)
+    cut_off = lost.database.when_said(b"INSERT INTO inbox_messages", lost.cut)
     run = lost.start(installation, "sync")
+    assert cut_off.wait(PATIENCE_SECONDS), "the host stored nothing"
     seconds = until_all_is_done(
         lambda: spare.run(installation, "sync"),
         lambda: installation.count(InboxMessage) == mails,
@@ -172,8 +173,9 @@ def test_host_cut_off_before_it_takes_responsibility_is_replaced_and_sends_nothi
     """Between DATA and the commit of `sending`: the server waits for a body."""
     lost, spare = hosts.hosts[:2]
     due_reminders(installation, boxes[0], REMINDERS)
-    lost.database.when_said(b"sending_at=", lost.cut)
+    cut_off = lost.database.when_said(b"sending_at=", lost.cut)
     run = lost.start(installation, "followups")
+    assert cut_off.wait(PATIENCE_SECONDS), "the host came to no reminder"
 
     look_again = sa.update(Followup).values(next_action_at=database_now())
 

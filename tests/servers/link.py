@@ -23,7 +23,8 @@ class Link:
 
     gather(n)           the next n connections wait until all of them are there
     when_said(b, act)   act() once, before a client's bytes that contain b are handed on: cut() then
-                        lets the server have them, and the client no answer
+                        lets the server have them, and the client no answer; the event is set
+                        after act()
     cut(), mend()       silence in both directions, closed connections included
     drop()              every connection is closed, and no further one is accepted
     """
@@ -36,7 +37,7 @@ class Link:
         self._whole.set()
         self._gathering: threading.Barrier | None = None
         self._to_gather = 0
-        self._watched: tuple[bytes, Callable[[], None]] | None = None
+        self._watched: tuple[bytes, Callable[[], None], threading.Event] | None = None
         self._open: list[socket.socket] = []
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
@@ -59,8 +60,10 @@ class Link:
     def gather(self, number: int) -> None:
         self._gathering, self._to_gather = threading.Barrier(number), number
 
-    def when_said(self, words: bytes, act: Callable[[], None]) -> None:
-        self._watched = (words, act)
+    def when_said(self, words: bytes, act: Callable[[], None]) -> threading.Event:
+        said = threading.Event()
+        self._watched = (words, act, said)
+        return said
 
     def cut(self) -> None:
         self._whole.clear()
@@ -118,5 +121,6 @@ class Link:
 
     def _look_at(self, data: bytes) -> None:
         if self._watched is not None and self._watched[0] in data:
-            (_, act), self._watched = self._watched, None
+            (_, act, said), self._watched = self._watched, None
             act()
+            said.set()
