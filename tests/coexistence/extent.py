@@ -1,7 +1,7 @@
 """How much is tried: a short form in every run of the tests, all of it in `make test-coexistence`.
 
 COEXISTENCE=long        the long form
-COEXISTENCE=everything  the same, every interleaving and every freeze: hours
+COEXISTENCE=everything  the same, every interleaving, freeze and crash of a group: hours
 COEXISTENCE_SEED=7      the moments of the kills, and what the short form picks out
 COEXISTENCE_SECONDS=600 how long each database is under the hammer
 """
@@ -16,9 +16,9 @@ import pytest
 EVERYTHING = os.environ.get("COEXISTENCE") == "everything"
 LONG = EVERYTHING or os.environ.get("COEXISTENCE") == "long"
 SEED = int(os.environ.get("COEXISTENCE_SEED", "1"))
-ROUNDS = 6 if LONG else 2  # of each simultaneous start
-KILLS = 20 if LONG else 2  # at random moments, of each script
-HAMMER_SECONDS = float(os.environ.get("COEXISTENCE_SECONDS", "60" if LONG else "4"))
+ROUNDS = 3 if LONG else 2  # of each simultaneous start
+KILLS = 10 if LONG else 2  # at random moments, of each script
+HAMMER_SECONDS = float(os.environ.get("COEXISTENCE_SECONDS", "40" if LONG else "4"))
 
 # For a whole file of tests: pytestmark = EVERY_DATABASE
 EVERY_DATABASE = pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """SIGKILL at the crash points of each script one by one, then a run to the end.
 
-Every few of them in the short form, every one in the long. What is a crash point: crash.py.
+Every few of them in the short form, every one in the long, which takes a third of a group's.
+What is a crash point: crash.py.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from tests.coexistence.aftermath import (
 )
 from tests.coexistence.books import delivery_faults, imbalances, unaccounted
 from tests.coexistence.crash import Crashed, run_until
-from tests.coexistence.extent import EVERY_DATABASE, each_with_a_database
+from tests.coexistence.extent import EVERY_DATABASE, EVERYTHING, each_with_a_database
 from tests.coexistence.figures import Figures
 from tests.coexistence.scenes import (
     Mailbox,
@@ -46,6 +47,8 @@ pytestmark = pytest.mark.usefixtures("clean_processes")
 STRIDE = 37
 # Every point is in the way of one test, each of which has a database for itself.
 EVERY_POINT = each_with_a_database(0, range(STRIDE), 6)
+# Most of these points are the ones of a mail about one.
+POINTS_OF_A_GROUP = each_with_a_database(0, range(0, STRIDE, 1 if EVERYTHING else 3), 6)
 AROUND_THE_BODY = (
     "before SMTP the mail",
     "in the middle of the mail",
@@ -109,7 +112,7 @@ def check_around_the_body(
     check_reminders(installation, imap, smtp, box, crashed)
 
 
-@EVERY_POINT
+@POINTS_OF_A_GROUP
 def test_a_mail_about_three_goes_out_once_or_is_uncertain(
     installation: Installation,
     embedded_imap: Any,

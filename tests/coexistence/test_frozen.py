@@ -51,7 +51,7 @@ from tests.servers.shared import wait_until
 pytestmark = pytest.mark.usefixtures("clean_processes")
 
 STRIDE = 37 if LONG else 67
-EVERY_POINT = each_with_a_database(SEED, range(0, STRIDE, 1 if EVERYTHING else 5), 4)
+EVERY_POINT = each_with_a_database(SEED, range(0, STRIDE, 1 if EVERYTHING else 8), 4)
 MOST_POINTS = 2000
 IRREVOCABLE = ("before IMAP APPEND", "before IMAP literal")
 EXIT_STATUSES = (*ENDS, 75)  # 75: PostgreSQL had ended its transaction

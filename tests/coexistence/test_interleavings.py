@@ -30,8 +30,8 @@ from tests.servers.faulty_smtp import AcceptedMail
 pytestmark = EVERY_DATABASE
 
 ALL = 1_000_000
-MOST = ALL if EVERYTHING else 80  # schedules of each encounter and database in the long form
-MOST_THROUGH_A_PROXY = ALL if EVERYTHING else 24
+MOST = ALL if EVERYTHING else 50  # schedules of each encounter and database in the long form
+MOST_THROUGH_A_PROXY = ALL if EVERYTHING else 20
 PICKED = 2  # schedules of each encounter in the short form
 
 
