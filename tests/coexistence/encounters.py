@@ -30,6 +30,10 @@ from tests.servers.accounts import new_account
 CLIENT = "jean@client.test"
 ROOT, REPLY = "<root@client.test>", "<reply@client.test>"
 
+# In the same second as a reminder it would come before or after it as the clock has it, and two
+# trials of one order would differ.
+SECONDS_AGO = 10
+
 Work = Mapping[str, Callable[[], object]]
 
 
@@ -64,7 +68,8 @@ class Stage:
     def receive(self, mailbox: int | None = None, **headers: str) -> None:
         account = self.accounts[mailbox or self.mailbox]
         given = {"sender": CLIENT, "to": self.accounts[self.mailbox].address, **headers}
-        self.servers.append(account, mail(**given))  # type: ignore[arg-type]
+        raw = mail(**given)  # type: ignore[arg-type]
+        self.servers.append(account, raw, seconds_ago=SECONDS_AGO)
 
     def have_a_conversation(self) -> None:
         """The client has written before: that was read yesterday, and is no answer to anything."""

@@ -18,7 +18,7 @@ LONG = EVERYTHING or os.environ.get("COEXISTENCE") == "long"
 SEED = int(os.environ.get("COEXISTENCE_SEED", "1"))
 ROUNDS = 3 if LONG else 2  # of each simultaneous start
 KILLS = 10 if LONG else 2  # at random moments, of each script
-HAMMER_SECONDS = float(os.environ.get("COEXISTENCE_SECONDS", "40" if LONG else "4"))
+HAMMER_SECONDS = float(os.environ.get("COEXISTENCE_SECONDS", "30" if LONG else "4"))
 
 # For a whole file of tests: pytestmark = EVERY_DATABASE
 EVERY_DATABASE = pytest.mark.parametrize(

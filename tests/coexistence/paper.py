@@ -9,7 +9,7 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.parser import BytesHeaderParser
 from typing import Any
 from unittest import mock
@@ -46,9 +46,10 @@ class PaperServers:
         boxes = defaultdict(list, {name: list(mails) for name, mails in self.boxes.items()})
         return replace(self, taken_over=[], boxes=boxes)
 
-    def append(self, account: Any, raw: bytes, folder: str = "INBOX") -> None:
-        # INTERNALDATE has whole seconds.
-        self.boxes[account.username, folder].append((raw, datetime.now(UTC).replace(microsecond=0)))
+    def append(self, account: Any, raw: bytes, folder: str = "INBOX", seconds_ago: int = 0) -> None:
+        """seconds_ago: when it arrived, as its INTERNALDATE says, which has whole seconds."""
+        arrived = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=seconds_ago)
+        self.boxes[account.username, folder].append((raw, arrived))
 
     def messages(self, account: Any, folder: str = "INBOX") -> list[bytes]:
         return [raw for raw, _ in self.boxes[account.username, folder]]
