@@ -135,7 +135,10 @@ class Started:
     def _rests(self) -> bool:
         if self._child.exitcode is not None:
             return True
-        stat = Path(f"/proc/{self._child.pid}/stat").read_text()
+        try:
+            stat = Path(f"/proc/{self._child.pid}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):  # it has ended since: the next look tells
+            return False
         return stat.rpartition(")")[2].split()[0] == "T"
 
     def go_on(self) -> None:
