@@ -31,7 +31,7 @@ from backend.app.inbox import copies
 from backend.scripts import send_automatic_followups, sync_emails_periodic
 from tests.coexistence.faults import planted
 from tests.installation import Installation
-from tests.servers.shared import wait_until
+from tests.servers.shared import process_state, wait_until
 
 SCRIPTS: Mapping[str, Callable[[list[str]], int]] = {
     "sync": sync_emails_periodic.main,
@@ -133,13 +133,7 @@ class Started:
         wait_until(self._rests, "the run stops or ends", END_SECONDS)
 
     def _rests(self) -> bool:
-        if self._child.exitcode is not None:
-            return True
-        try:
-            stat = Path(f"/proc/{self._child.pid}/stat").read_text()
-        except (FileNotFoundError, ProcessLookupError):  # it has ended since: the next look tells
-            return False
-        return stat.rpartition(")")[2].split()[0] == "T"
+        return self._child.exitcode is not None or process_state(self._child.pid) == "T"
 
     def go_on(self) -> None:
         assert self._child.pid is not None

@@ -143,5 +143,13 @@ def _runs(pid: int) -> bool:
     except ProcessLookupError:
         return False
     # A zombie whose parent never waits (an init-less container) has ended too.
-    stat = Path(f"/proc/{pid}/stat")
-    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    return process_state(pid) != "Z"
+
+
+def process_state(pid: int | None) -> str | None:
+    """The letter of proc(5), T when it is stopped; None when it has ended, or without /proc."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return stat.rpartition(")")[2].split()[0]
