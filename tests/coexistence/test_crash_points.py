@@ -183,8 +183,10 @@ def check_reminders(
     met = Counter(row.state for row in outbox_of(installation, box))
     assert (imbalances(installation), at) == ([], at)
     arrived = settle_by_the_copies_in_sent(installation, imap, box, smtp.accepted())
-    assert (imbalances(installation), at) == ([], at)
+    # What arrived comes first: two copies of one mail are two messages in the books as well, but
+    # only when their Dates differ by a second.
     assert (delivery_faults(installation, smtp.accepted()), at) == ([], at)
+    assert (imbalances(installation), at) == ([], at)
     assert (unproven_after_a_day(installation), at) == ([], at)
     assert (wrong_ends(installation, box, arrived, allowed), at) == ([], at)
     met["trials"] += 1
