@@ -26,6 +26,11 @@ EVERY_DATABASE = pytest.mark.parametrize(
 )
 
 
+def one_in(number: int) -> int:
+    """A step for what the long form takes every `number`th of; 1 where everything is tried."""
+    return 1 if EVERYTHING else number
+
+
 def each_with_a_database(short: int, long: Sequence[int], proxy_every: int) -> pytest.MarkDecorator:
     """For a test of `database` and `first`: first points, batches, or the like.
 
@@ -35,7 +40,7 @@ def each_with_a_database(short: int, long: Sequence[int], proxy_every: int) -> p
     taken = {
         "sqlite": long,
         "postgresql": long,
-        "pgbouncer": long[:: 1 if EVERYTHING else proxy_every],
+        "pgbouncer": long[:: one_in(proxy_every)],
     }
     if not LONG:
         taken = {"sqlite": [short], "postgresql": [short]}

@@ -30,7 +30,7 @@ from tests.coexistence.aftermath import (
 )
 from tests.coexistence.books import delivery_faults, imbalances, unaccounted
 from tests.coexistence.crash import Crashed, run_until
-from tests.coexistence.extent import EVERY_DATABASE, EVERYTHING, each_with_a_database
+from tests.coexistence.extent import EVERY_DATABASE, each_with_a_database, one_in
 from tests.coexistence.figures import Figures
 from tests.coexistence.scenes import (
     Mailbox,
@@ -48,7 +48,7 @@ STRIDE = 37
 # Every point is in the way of one test, each of which has a database for itself.
 EVERY_POINT = each_with_a_database(0, range(STRIDE), 6)
 # Most of these points are the ones of a mail about one.
-POINTS_OF_A_GROUP = each_with_a_database(0, range(0, STRIDE, 1 if EVERYTHING else 3), 6)
+POINTS_OF_A_GROUP = each_with_a_database(0, range(0, STRIDE, one_in(3)), 6)
 AROUND_THE_BODY = (
     "before SMTP the mail",
     "in the middle of the mail",

@@ -33,7 +33,7 @@ from backend.app.models import (
 from tests.coexistence.aftermath import end_leases
 from tests.coexistence.books import delivery_faults, imbalances
 from tests.coexistence.crash import Started, frozen_at
-from tests.coexistence.extent import EVERYTHING, LONG, SEED, each_with_a_database
+from tests.coexistence.extent import LONG, SEED, each_with_a_database, one_in
 from tests.coexistence.figures import Figures
 from tests.coexistence.scenes import Mailbox
 from tests.coexistence.test_crash_points import (
@@ -51,7 +51,7 @@ from tests.servers.shared import wait_until
 pytestmark = pytest.mark.usefixtures("clean_processes")
 
 STRIDE = 37 if LONG else 67
-EVERY_POINT = each_with_a_database(SEED, range(0, STRIDE, 1 if EVERYTHING else 8), 4)
+EVERY_POINT = each_with_a_database(SEED, range(0, STRIDE, one_in(8)), 4)
 MOST_POINTS = 2000
 IRREVOCABLE = ("before IMAP APPEND", "before IMAP literal")
 EXIT_STATUSES = (*ENDS, 75)  # 75: PostgreSQL had ended its transaction

@@ -19,7 +19,7 @@ import pytest
 
 from tests.coexistence.books import delivery_faults, imbalances
 from tests.coexistence.encounters import ENCOUNTERS, Encounter, Stage
-from tests.coexistence.extent import EVERY_DATABASE, EVERYTHING, LONG, SEED
+from tests.coexistence.extent import EVERY_DATABASE, EVERYTHING, LONG, SEED, one_in
 from tests.coexistence.figures import Figures
 from tests.coexistence.outcome import outcome, take_snapshot, wipe
 from tests.coexistence.scheduler import TO_THE_END, Ran, Schedule, Scheduler
@@ -33,7 +33,7 @@ ALL = 1_000_000
 MOST = ALL if EVERYTHING else 50  # schedules of each encounter and database in the long form
 # PostgreSQL does the same work there.
 MOST_THROUGH_A_PROXY = ALL if EVERYTHING else 20
-EVERY_FIRST_STOP_THROUGH_A_PROXY = 1 if EVERYTHING else 2
+EVERY_FIRST_STOP_THROUGH_A_PROXY = one_in(2)
 PICKED = 2  # schedules of each encounter in the short form
 
 
