@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,9 +22,15 @@ _NUMBERS = itertools.count(10_000_000)
 
 
 def text_hour() -> datetime:
-    """Now, or the next instant at which text messages may go out."""
-    hours = OpeningHours(ZoneInfo("Europe/Paris"), "FR", load_rules(ALWAYS_OPEN), SMS_WINDOW)
-    at = hours.next_opening(db.utc_now())
+    """When text messages may go out again on a coming day: later than all that a test makes now.
+
+    An instant within today's hours would be earlier than the follow-ups that are made after it, and
+    none of them would be due.
+    """
+    zone = ZoneInfo("Europe/Paris")
+    hours = OpeningHours(zone, "FR", load_rules(ALWAYS_OPEN), SMS_WINDOW)
+    tomorrow = db.utc_now().astimezone(zone).date() + timedelta(days=1)
+    at = hours.next_opening(datetime.combine(tomorrow, time(), zone))
     assert at is not None
     return at
 
