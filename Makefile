@@ -23,7 +23,9 @@ test: .venv/requirements-dev.stamp ## Run every test, on SQLite, PostgreSQL and 
 	@$(BIN)/python -m pytest -n auto $(ARGS)
 
 test-coexistence: .venv/requirements-dev.stamp ## Prove at length that both scripts get on; prints figures
-	@COEXISTENCE=long $(BIN)/python -m pytest -n auto --dist worksteal tests/coexistence $(ARGS)
+	@# Its workers often wait for locks and for servers: one more than there are cores.
+	@COEXISTENCE=long $(BIN)/python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) \
+		--dist worksteal tests/coexistence $(ARGS)
 
 bench: .venv/requirements-dev.stamp ## Measure it beside other programs; ARGS=--quick takes minutes
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -30,7 +30,7 @@ from tests.servers.faulty_smtp import AcceptedMail
 pytestmark = EVERY_DATABASE
 
 ALL = 1_000_000
-MOST = ALL if EVERYTHING else 50  # schedules of each encounter and database in the long form
+MOST = ALL if EVERYTHING else 40  # schedules of each encounter and database in the long form
 # PostgreSQL does the same work there.
 MOST_THROUGH_A_PROXY = ALL if EVERYTHING else 20
 EVERY_FIRST_STOP_THROUGH_A_PROXY = one_in(2)

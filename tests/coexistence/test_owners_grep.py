@@ -35,7 +35,7 @@ from tests.servers.faulty_smtp import FaultySmtpServer
 from tests.servers.postgresql import private_postgresql
 
 SCRIPTS = ("sync", "followups") * 2
-CONFLICTS = 40 if LONG else 5
+CONFLICTS = 25 if LONG else 5
 SENDER, ROOT = "jean@client.test", "<root@client.test>"
 PATIENCE_SECONDS = 120
 WAIT_SECONDS = 0.2  # of the scripts, for a lock
