@@ -37,7 +37,8 @@ own rules are written stands in [settings.md](settings.md).
 # Of whole runs: what a script's exit status says (errors.py has the numbers).
 EXITS = {
     errors.EXIT_DONE: "done; also when other runs hold everything",
-    errors.EXIT_SOME_FAILED: "some mailboxes, mails or reminders failed; manage.py: refused",
+    errors.EXIT_SOME_FAILED: "some mailboxes, mails or reminders failed; "
+    "a flag names what is not there; manage.py: refused",
     2: "wrong flags or values",
     errors.EXIT_INTERNAL: "internal error; the log holds the traceback",
     errors.EXIT_DATABASE_UNREACHABLE: "the database does not answer",

@@ -11,7 +11,7 @@ import pytest
 
 from backend.app.config import ROOT
 from backend.app.db import utc_now
-from backend.app.models import CronRun
+from backend.app.models import CronRun, InboxIntegration
 from backend.app.store.runs import FORGOTTEN_AT_ONCE, KEPT
 from tests.conftest import EmbeddedImapServer
 from tests.installation import Installation
@@ -86,6 +86,59 @@ def test_help_shows_examples_and_exit_statuses(here: Installation, script: str) 
     assert done.returncode == 0
     assert "examples:" in done.stdout
     assert "78 bad configuration" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "flag", "said"),
+    [
+        ("sync", "--mailbox", "there is no mailbox 9; see: manage.py mailbox list"),
+        ("followups", "--followup", "there is no follow-up 9; see: manage.py followup list"),
+        *((script, "--company", "there is no company 9; see: manage.py ") for script in BOTH),
+    ],
+)
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_who_names_what_is_not_there_is_told_and_nothing_is_run(
+    installation: Installation, script: str, flag: str, said: str, dry: tuple[str, ...]
+) -> None:
+    done = installation.script(script, flag, "9", *dry)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert installation.rows(CronRun) == []
+
+
+def test_mailbox_of_another_company_is_not_read(
+    installation: Installation, embedded_imap: EmbeddedImapServer
+) -> None:
+    owner, other = installation.add_company(), installation.add_company()
+    box = installation.add_mailbox(owner, embedded_imap.add_user(), embedded_imap)
+    done = installation.script("sync", "--company", str(other), "--mailbox", str(box))
+    assert done.returncode == 1
+    assert f"there is no mailbox {box} of company {other}" in done.stderr
+
+
+def test_named_mailbox_that_is_off_is_told_of(
+    installation: Installation, embedded_imap: EmbeddedImapServer
+) -> None:
+    company = installation.add_company()
+    box = installation.add_mailbox(company, embedded_imap.add_user(), embedded_imap)
+    installation.set(InboxIntegration, box, is_active=False)
+    done = installation.script("sync", "--mailbox", str(box))
+    assert done.returncode == 0
+    assert f"integration={box} not read: another run reads it, or it is off" in done.stderr
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_named_followup_that_is_over_is_told_of(
+    installation: Installation, dry: tuple[str, ...]
+) -> None:
+    company = installation.add_company()
+    client = installation.add_client(company, "jean@client.test")
+    followup = installation.add_followup(company, client, status="paid")
+    assert installation.script("followups").returncode == 0
+    done = installation.script("followups", "--followup", str(followup), *dry)
+    assert done.returncode == 0
+    assert "manage.py followup explain says why" in done.stderr
 
 
 def test_every_run_leaves_its_record(installation: Installation) -> None:

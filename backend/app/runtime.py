@@ -21,6 +21,7 @@ from datetime import datetime
 from types import FrameType
 
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from backend.app import db
 from backend.app.config import Settings, load_monitoring, load_settings
@@ -33,6 +34,7 @@ from backend.app.errors import (
     EXIT_SOME_FAILED,
     ConfigurationError,
     DatabaseUnreachable,
+    Refused,
 )
 from backend.app.mark import Mark
 from backend.app.monitoring.watch import LastWords, Watch
@@ -143,20 +145,22 @@ def run_script(
     dry_run: bool = False,
     progress: Progress | None = None,
     log_handler: logging.Handler | None = None,
+    look_up: Callable[[Session], object] | None = None,
 ) -> int:
     """Run a job as cron would and return its exit status (sysexits(3)). Never raises Exception.
 
-    dry_run leaves no row in cron_runs either.
+    dry_run leaves no row in cron_runs either. look_up: raises Refused where a person names what is
+    not there; that is no run yet, and leaves no row.
     """
     monitoring = load_monitoring()
     formatter = start_logging(verbose=verbose, handler=log_handler, form=monitoring.log_format)
     report = Report()
     if dry_run:
-        return _run(name, job, report, formatter, durable, dry_run, progress)
+        return _run(name, job, report, formatter, durable, dry_run, progress, look_up)
     words = LastWords(formatter)
     logging.getLogger(LOGGER).addHandler(words)
     watch = Watch(name, monitoring, words)
-    status = _run(name, job, report, formatter, durable, dry_run, progress)
+    status = _run(name, job, report, formatter, durable, dry_run, progress, look_up)
     watch.end(status, report.counts)
     return status
 
@@ -169,12 +173,15 @@ def _run(
     durable: bool,
     dry_run: bool,
     progress: Progress | None,
+    look_up: Callable[[Session], object] | None,
 ) -> int:
     log = logging.getLogger(f"{LOGGER}.{name}")
     try:
         settings = load_settings()
         vault = Vault(settings.credentials_keys)
         db.open_database(settings, durable=durable)
+        if look_up is not None:
+            db.read(look_up)
         with recorded_run(name, report, dry_run) as owner, stop_signals() as stopping:
             formatter.run = None if dry_run else owner.rpartition(":")[2]
             mark = Mark(settings.state_dir)
@@ -189,6 +196,9 @@ def _run(
     except ConfigurationError as error:
         log.error("configuration: %s", error)
         return EXIT_CONFIGURATION
+    except Refused as error:
+        log.error("%s", error)
+        return EXIT_SOME_FAILED
     except DatabaseUnreachable as error:
         log.error("database: %s", error)
         return EXIT_DATABASE_UNREACHABLE

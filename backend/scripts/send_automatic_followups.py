@@ -19,6 +19,7 @@ check_requirements()
 from backend.app.followups.preview import show_due_followups
 from backend.app.followups.send import send_due_followups
 from backend.app.runtime import run_script
+from backend.scripts.cli.naming import look_up_of
 
 EPILOG = """\
 examples:
@@ -27,7 +28,8 @@ examples:
   python backend/scripts/send_automatic_followups.py --followup 42 -v
 
 exit status:
-  0 done (also when other runs hold everything)   1 some reminders could not be sent
+  0 done (also when other runs hold everything)
+  1 some reminders could not be sent, or there is no such follow-up or company
   2 wrong flags   70 internal error   75 database not reachable   78 bad configuration
 """
 
@@ -61,14 +63,11 @@ def _at_least_one(text: str) -> int:
 def main(argv: list[str] | None = None) -> int:
     arguments = read_arguments(argv)
     job = show_due_followups if arguments.dry_run else send_due_followups
+    named = {"company_id": arguments.company, "followup_id": arguments.followup}
     return run_script(
         "followups",
-        functools.partial(
-            job,
-            company_id=arguments.company,
-            followup_id=arguments.followup,
-            limit=arguments.limit,
-        ),
+        functools.partial(job, **named, limit=arguments.limit),
+        look_up=look_up_of(named),
         verbose=arguments.verbose,
         dry_run=arguments.dry_run,
     )

@@ -18,6 +18,7 @@ check_requirements()
 
 from backend.app.inbox.sync import show_due_mailboxes, sync_due_mailboxes
 from backend.app.runtime import run_script
+from backend.scripts.cli.naming import look_up_of
 from backend.scripts.cli.progress import shown_progress
 
 EPILOG = """\
@@ -27,7 +28,8 @@ examples:
   python backend/scripts/sync_emails_periodic.py --company 1 --dry-run
 
 exit status:
-  0 done (also when other runs hold every mailbox)   1 some mailboxes or mails failed
+  0 done (also when other runs hold every mailbox)
+  1 some mailboxes or mails failed, or there is no such mailbox or company
   2 wrong flags   70 internal error   75 database not reachable   78 bad configuration
 """
 
@@ -53,10 +55,12 @@ def read_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     arguments = read_arguments(argv)
     job = show_due_mailboxes if arguments.dry_run else sync_due_mailboxes
+    named = {"company_id": arguments.company, "mailbox_id": arguments.mailbox}
     with shown_progress() as (progress, handler):
         return run_script(
             "sync",
-            functools.partial(job, company_id=arguments.company, mailbox_id=arguments.mailbox),
+            functools.partial(job, **named),
+            look_up=look_up_of(named),
             verbose=arguments.verbose,
             durable=False,  # mail can be fetched again; its checkpoint is in the same commit
             dry_run=arguments.dry_run,

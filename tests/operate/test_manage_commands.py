@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from backend.app.config import ROOT
 from backend.scripts.cli import terminal
 from backend.scripts.cli.root import COMMANDS, command
+from tests.operate.conftest import Manage
 
 LISTING = {"list", "show", "explain", "status", "check", "import"}
 
@@ -228,3 +229,23 @@ def test_a_block_of_text_is_wrapped_and_loses_its_runs_of_empty_lines(
     monkeypatch.setenv("COLUMNS", "22")
     text = "\na\n\n\n\nb\x1b[0m and twenty columns more \n\n"
     assert terminal.clean_block(text, "| ") == "| a\n|\n| b [0m and twenty\n| columns more"
+
+
+LISTS = [
+    path
+    for path, found in EVERY
+    if path[-1] in {"list", "status", "report", "check"}
+    and any(each.name == "company_id" for each in found.params)
+    and not any(each.required for each in found.params)
+]
+
+
+def test_there_are_such_lists() -> None:
+    assert {("client", "list"), ("followup", "list"), ("status",), ("outbox", "list")} <= set(LISTS)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_list_of_a_company_that_is_not_there_is_no_empty_list(manage: Manage) -> None:
+    for path in LISTS:
+        said = manage(*path, "--company", 99, status=1).stderr
+        assert said == "Error: there is no company 99; see: manage.py company list\n", path

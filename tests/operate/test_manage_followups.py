@@ -524,3 +524,28 @@ def test_the_login_stands_behind_a_decision_where_no_name_is_given(
     )
     assert done.returncode == 0, done.stderr
     assert history(installation)[0][2] == "lea"
+
+
+def test_follow_ups_of_one_client_are_listed_by_number_or_by_address(
+    manage: Manage, installation: Installation, company_id: int
+) -> None:
+    claire = installation.add_client(company_id, "claire@example.fr")
+    luc = installation.add_client(company_id, "luc@example.fr")
+    hers = installation.add_followup(company_id, claire)
+    installation.add_followup(company_id, luc)
+    for named in (claire, "Claire@Example.FR"):
+        listed = manage.json("followup", "list", "--client", named)
+        assert [row["id"] for row in listed] == [hers]
+    assert manage.json("followup", "list", "--client", "nobody@example.fr") == []
+    refused = manage("followup", "list", "--client", "x", status=2)
+    assert "client's number or address" in refused.stderr
+
+
+def test_a_reason_is_never_cut_since_it_is_typed_to_release(
+    manage: Manage, installation: Installation, company_id: int
+) -> None:
+    client = installation.add_client(company_id, "a-very-long-address-of-a-client@example.fr")
+    followup = installation.add_followup(company_id, client, source_label="Facture " * 20)
+    reason = "company_settings_invalid"
+    installation.set(Followup, followup, auto_state="held", auto_reason=reason)
+    assert reason in manage("followup", "list", COLUMNS="80").stdout

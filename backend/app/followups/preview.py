@@ -19,11 +19,10 @@ from backend.app.followups.claim import prepare
 from backend.app.followups.documents import Documents
 from backend.app.followups.draft import Draft
 from backend.app.followups.policy import Hold, Stop, Wait
-from backend.app.followups.send import MOST_LOOKS, tell
+from backend.app.followups.send import list_due, tell
 from backend.app.followups.shares import Shares
 from backend.app.followups.situation import Situation, load_situation
 from backend.app.runtime import Report, Run
-from backend.app.store import followups
 from backend.app.store.records import Due, Spent
 
 log = logging.getLogger("relance.followups")
@@ -86,10 +85,7 @@ def show_due_followups(
     """The dry run of send_due_followups."""
     limit = run.settings.send_limit if limit is None else limit
     tally, shares = Tally(), Shares()
-    due = db.read(
-        followups.list_due, run.now(), MOST_LOOKS, company_id=company_id, followup_id=followup_id
-    )
-    for each in due:
+    for each in list_due(run, company_id, followup_id):
         if run.stopping() or report.counts.get("would_send", 0) >= limit:
             return
         if shares.has_room_for(each):

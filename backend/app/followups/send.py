@@ -85,15 +85,8 @@ def send_due_followups(
     recover(run, report)
     outlets, shares = Outlets(run), Shares()
     limit = run.settings.send_limit if limit is None else limit
-    due = db.read(
-        followups.list_due,
-        run.now(),
-        MOST_LOOKS,
-        company_id=company_id,
-        followup_id=followup_id,
-    )
     try:
-        for each in outlets.in_pace(due):
+        for each in outlets.in_pace(list_due(run, company_id, followup_id)):
             if run.stopping():
                 return
             if outlets.gone_out >= limit:
@@ -103,6 +96,20 @@ def send_due_followups(
                 look_at(run, report, outlets, shares, each)
     finally:
         outlets.close()
+
+
+def list_due(run: Run, company_id: int | None, followup_id: int | None) -> list[Due]:
+    """The follow-ups to be looked at; a named one that is not is told of."""
+    due = db.read(
+        followups.list_due,
+        run.now(),
+        MOST_LOOKS,
+        company_id=company_id,
+        followup_id=followup_id,
+    )
+    if followup_id is not None and not due:
+        log.info("followup=%d is not looked at: manage.py followup explain says why", followup_id)
+    return due
 
 
 def look_at(run: Run, report: Report, outlets: Outlets, shares: Shares, due: Due) -> None:

@@ -57,6 +57,8 @@ def sync_due_mailboxes(
 
     waiting = db.read(mailboxes.count_due, since, company_id, mailbox_id)
     run_workers(run, min(run.settings.sync_workers, waiting), work)
+    if mailbox_id is not None and not report.counts.get("mailboxes"):
+        log.info("integration=%d not read: another run reads it, or it is off", mailbox_id)
 
 
 def _visit_next(

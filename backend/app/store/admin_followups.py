@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from backend.app.errors import Refused
+from backend.app.mail.message import address_key
 from backend.app.models import (
     AutoState,
     Client,
@@ -93,13 +94,22 @@ def insert_followup(
 
 
 def list_followups(
-    session: Session, company_id: int | None, state: str | None, limit: int
+    session: Session,
+    company_id: int | None,
+    state: str | None,
+    limit: int,
+    client: int | str | None = None,
 ) -> list[FollowupRow]:
+    """client: a number, or an address."""
     query = _followups().order_by(Followup.id).limit(limit)
     if company_id is not None:
         query = query.where(Followup.company_id == company_id)
     if state is not None:
         query = query.where(Followup.auto_state == state)
+    if isinstance(client, str):
+        query = query.where(Client.email_key == address_key(client))
+    elif client is not None:
+        query = query.where(Client.id == client)
     return [FollowupRow(**row._mapping) for row in session.execute(query).all()]
 
 

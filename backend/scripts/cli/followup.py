@@ -80,7 +80,6 @@ def add(
     from backend.app import db
     from backend.app.mail.message import Address
     from backend.app.operate.csv_file import parse_followup
-    from backend.app.operate.fields import parse_email
     from backend.app.operate.followup_actions import add_followup
     from backend.app.store import admin_followups
     from backend.scripts.cli.installation import opened
@@ -96,7 +95,8 @@ def add(
             "source_id": source_id,
         }
     )
-    who = Address(parse_email(client)) if "@" in client else _client_id(client)
+    named = _client(client)
+    who = Address(named) if isinstance(named, str) else named
     with opened():
         followup_id = db.write(add_followup, company_id, who, new, db.utc_now())
         row = db.read(admin_followups.load_followup_row, company_id, followup_id)
@@ -106,7 +106,12 @@ def add(
         say(f"follow-up {row.id} added: {row.type} {row.source_label} for {client_of(row)}")
 
 
-def _client_id(text: str) -> int:
+def _client(text: str) -> str | int:
+    """An address, or a client's number. Raises BadInput and BadParameter."""
+    from backend.app.operate.fields import parse_email
+
+    if "@" in text:
+        return parse_email(text)
     if not re.fullmatch(r"[0-9]{1,18}", text):
         raise click.BadParameter("give the client's number or address", param_hint="--client")
     return int(text)
@@ -114,20 +119,26 @@ def _client_id(text: str) -> int:
 
 @command.command(
     "list",
-    epilog=examples("followup list --company 1 --state held", "followup list --json"),
+    epilog=examples(
+        "followup list --company 1 --state held", "followup list --client claire@example.fr --json"
+    ),
 )
 @company_option()
 @click.option("--state", type=click.Choice(STATES), help="Only those in this state.")
+@click.option("--client", metavar="ID|ADDRESS", help="Only this client's.")
 @limit_option()
 @json_option
-def list_(company_id: int | None, state: str | None, limit: int, as_json: bool) -> None:
+def list_(
+    company_id: int | None, state: str | None, client: str | None, limit: int, as_json: bool
+) -> None:
     """List follow-ups."""
     from backend.app import db
     from backend.app.store import admin_followups
     from backend.scripts.cli.installation import opened
 
+    who = None if client is None else _client(client)
     with opened():
-        rows = db.read(admin_followups.list_followups, company_id, state, limit)
+        rows = db.read(admin_followups.list_followups, company_id, state, limit, who)
     if as_json:
         show_json(rows)
     else:
@@ -146,6 +157,7 @@ def list_(company_id: int | None, state: str | None, limit: int, as_json: bool) 
                 )
                 for row in rows
             ],
+            whole=("REASON",),
         )
     tell_if_cut(len(rows), limit)
 

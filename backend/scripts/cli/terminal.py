@@ -11,7 +11,7 @@ import json
 import shutil
 import textwrap
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -84,16 +84,22 @@ def plain(value: object) -> Any:
     return str(value) if isinstance(value, Decimal) else value
 
 
-def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Columns as wide as their cells, the widest ones cut until a line fits the terminal."""
+def show_table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], *, whole: Collection[str] = ()
+) -> None:
+    """Columns as wide as their cells, the widest ones cut until a line fits the terminal.
+
+    whole: columns that are never cut, since they are typed or looked up as they stand.
+    """
     cells = [[clean("" if cell is None else str(cell)) for cell in row] for row in rows]
     widths = [
         max(text_width(line[index]) for line in [list(columns), *cells])
         for index in range(len(columns))
     ]
     screen = screen_width() - len(GAP) * (len(widths) - 1)
-    while sum(widths) > screen and max(widths) > NARROWEST:
-        widths[widths.index(max(widths))] -= 1
+    cut = [index for index, name in enumerate(columns) if name not in whole]
+    while sum(widths) > screen and max((widths[at] for at in cut), default=0) > NARROWEST:
+        widths[max(cut, key=widths.__getitem__)] -= 1
     click.secho(_row(columns, widths), bold=True)
     for row in cells:
         click.echo(_row(row, widths))
