@@ -549,3 +549,20 @@ def test_a_reason_is_never_cut_since_it_is_typed_to_release(
     reason = "company_settings_invalid"
     installation.set(Followup, followup, auto_state="held", auto_reason=reason)
     assert reason in manage("followup", "list", COLUMNS="80").stdout
+
+
+def test_what_would_keep_the_first_reminder_back_is_told_when_a_follow_up_is_added(
+    manage: Manage, installation: Installation, company_id: int
+) -> None:
+    add = ("followup", "add", "--company", company_id, "--client", "jean@example.fr")
+    invoice = (*add, "--type", "invoice_unpaid", "--due-date", "2026-11-10")
+    first, second = ((*invoice, "--label", label, "--amount", "10") for label in ("F-1", "F-2"))
+    assert "note: company 1 has no active mailbox that can send" in manage(*first).stderr
+    manage(
+        *("mailbox", "add", "--company", company_id, "--email", "us@example.fr", "--no-check"),
+        *("--imap-host", "127.0.0.1", "--smtp-host", "127.0.0.1", "--password-stdin"),
+        stdin="a secret\n",
+    )
+    assert manage(*second).stderr == ""
+    assert "the wording needs source_label" in manage(*invoice).stderr
+    assert installation.count(Followup) == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import click
 
@@ -97,13 +98,30 @@ def add(
     )
     named = _client(client)
     who = Address(named) if isinstance(named, str) else named
-    with opened():
+    with opened() as installation:
         followup_id = db.write(add_followup, company_id, who, new, db.utc_now())
         row = db.read(admin_followups.load_followup_row, company_id, followup_id)
+        lacking = _lacking(followup_id, installation.settings.documents_dir)
     if as_json:
         show_json(row)
     else:
-        say(f"follow-up {row.id} added: {row.type} {row.source_label} for {client_of(row)}")
+        words = " ".join(filter(None, (row.type, row.source_label)))
+        say(f"follow-up {row.id} added: {words} for {client_of(row)}")
+    if lacking:
+        say(f"note: {lacking}", err=True)
+
+
+def _lacking(followup_id: int, documents: Path) -> str | None:
+    """What would keep its first reminder from being made, as things stand."""
+    from backend.app import db
+    from backend.app.errors import Refused, SettingsInvalid
+    from backend.app.operate.preview import preview_step
+
+    try:
+        db.read(preview_step, None, followup_id, None, db.utc_now(), documents)
+    except (Refused, SettingsInvalid) as error:
+        return str(error)
+    return None
 
 
 def _client(text: str) -> str | int:
