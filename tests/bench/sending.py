@@ -1,4 +1,4 @@
-"""Due reminders to a local SMTP server, beside a queue for Django and a bare loop."""
+"""Due reminders to a local SMTP server, beside a queue for Django and bare loops."""
 
 from __future__ import annotations
 
@@ -58,7 +58,12 @@ def compare(directory: Path, reminders: int, rounds: int) -> Section:
             contenders["django-mailer"] = django
         else:
             section.notes.append(f"django-mailer is not installed: {FROM_PYPI}")
-        loop = _script("smtplib_loop.py", Path(sys.executable), names, port, reminders)
+        own = Path(sys.executable)
+        for name, server in databases.items():
+            url = server.replace("+psycopg2", "")
+            least = _script("commits_loop.py", own, names, port, reminders, url)
+            contenders[f"three commits a mail, {name}"] = least
+        loop = _script("smtplib_loop.py", own, names, port, reminders)
         contenders["bare smtplib loop"] = loop
         costs = measure.in_turns(contenders, rounds)
     _report(section, {name: measure.median(found) for name, found in costs.items()}, reminders)
@@ -92,14 +97,19 @@ def _make_due(relance: Relance, port: int, reminders: int) -> None:
     ]
     due = datetime.now(UTC).date() - timedelta(days=10)
     invoice = {"company_id": company, "type": "invoice_unpaid", "due_date": due}
-    invoice |= {"source_label": "Facture F-2026-012", "amount": Decimal("1234.50")}
 
     def fill(session: Any) -> None:
         session.execute(sa.insert(Client), clients)
         ids = session.scalars(sa.select(Client.id)).all()
-        session.execute(sa.insert(Followup), [{**invoice, "client_id": each} for each in ids])
+        session.execute(sa.insert(Followup), [invoice | _particulars(each) for each in ids])
 
     installation.change(fill)
+
+
+def _particulars(client: int) -> dict[str, object]:
+    """No two invoices say the same."""
+    label = f"Facture F-2026-{client:04}"
+    return {"client_id": client, "source_label": label, "amount": Decimal("1234.50") + client}
 
 
 def _count_sent(session: Any) -> int:
@@ -108,7 +118,7 @@ def _count_sent(session: Any) -> int:
 
 
 def _script(
-    name: str, python: Path, names: Iterator[Path], port: int, mails: int
+    name: str, python: Path, names: Iterator[Path], port: int, mails: int, *more: str
 ) -> Callable[[], Cost]:
     """A script that is run twice: `prepare`, which is not measured, and `send`."""
 
@@ -117,8 +127,8 @@ def _script(
         directory.mkdir()
         command = [python, SCRIPTS / name, HOST, str(port), str(mails)]
         place: Any = {"env": {}, "cwd": directory, "log": directory / "log"}
-        measure.run([*command, "prepare"], **place)
-        return measure.run([*command, "send"], **place)
+        measure.run([*command, "prepare", *more], **place)
+        return measure.run([*command, "send", *more], **place)
 
     return once
 
