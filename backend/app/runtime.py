@@ -64,7 +64,9 @@ class LogFormatter(logging.Formatter):
         text = record.getMessage()
         if record.exc_info:
             text += " " + self.formatException(record.exc_info).replace("\n", " | ")
-        clean = "".join(c if c.isprintable() else " " for c in text)
+        clean = text
+        if not text.isprintable():
+            clean = "".join(c if c.isprintable() else " " for c in text)
         if self._as_json:
             words = {"time": moment, "level": record.levelname, "script": room, "message": clean}
             # What the line says as key=value, for who looks for one mailbox or one reminder. The

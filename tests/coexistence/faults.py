@@ -104,8 +104,9 @@ def _sent_again(session: Session, claimed: Any) -> None:
     )
 
 
-def _any_token(step: Any) -> sa.ColumnElement[bool]:
-    return OutboxMail.id == step.id
+def _any_token(claimed: Any) -> dict[str, object]:
+    ids = [step.id for step in claimed.steps]
+    return {"ours": ids, "claims": [(each, token) for each in ids for token in range(100)]}
 
 
 def _lease_of_anybody(session: Session, lease: Any) -> None:
@@ -194,7 +195,7 @@ FAULTS: dict[str, Callable[[], Planting]] = {
     "the checkpoint in a commit of its own": _checkpoint_apart,
     "`sending` committed after the body": _body_first,
     "a claim without condition: a lease that another holds": _claims_what_is_held,
-    "a token not checked: the reminder's claim": _instead(outbox, "_is_claim", _any_token),
+    "a token not checked: the reminder's claim": _instead(outbox, "_given", _any_token),
     "a token not checked: the mailbox's lease": _instead(
         mailboxes, "hold_lease", _lease_of_anybody
     ),

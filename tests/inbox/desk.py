@@ -20,6 +20,7 @@ from backend.app.mail.folder import FetchedMail
 from backend.app.mail.imap import MailboxConnection
 from backend.app.models import Conversation, InboxMessage, LedgerEntry, MailboxState
 from backend.app.runtime import Progress, Report, Run
+from backend.app.store import reminders
 from backend.demo.servers import Account
 from tests.installation import Installation, mail
 
@@ -147,6 +148,11 @@ class Desk:
 
     def subjects(self) -> list[str]:
         return sorted(message.subject for message in self.messages())
+
+    def has_in_quarantine(self, sender_key: str) -> bool:
+        """As the sender of reminders asks: it may be an answer (I7)."""
+        given = {"company_id": self.company, "client_key": sender_key}
+        return bool(db.read(lambda s: s.scalar(sa.select(reminders.IN_QUARANTINE), given)))
 
     def conversations(self) -> list[Conversation]:
         return self.installation.rows(Conversation)

@@ -7,7 +7,12 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from backend.app import db
-from backend.app.followups.situation import Situation, answer_may_be_left, load_situation
+from backend.app.followups.situation import (
+    Situation,
+    answer_may_be_left,
+    load_gate,
+    load_situation,
+)
 from backend.app.inbox import folder
 from backend.app.inbox.plan import (
     Stretch,
@@ -34,6 +39,24 @@ def inbox_checkpoint(desk: Desk) -> FolderCheckpoint:
     (found,) = desk.installation.rows(FolderCheckpoint, FolderCheckpoint.name == "INBOX")
     assert isinstance(found, FolderCheckpoint)
     return found
+
+
+def horizon(*mailbox_ids: int) -> date | None:
+    """Mail from before this day was left on a server."""
+    given = {"mailboxes": mailbox_ids}
+    found: date | None = db.read(lambda s: s.scalar(mailboxes.HISTORY_SINCE, given))
+    return found
+
+
+def known_fresh(*mailbox_ids: int) -> int:
+    """Of how many of these mailboxes it is known since when they are read."""
+    given = {"mailboxes": mailbox_ids}
+    return int(db.read(lambda s: s.execute(mailboxes.FRESH, given).one().fresh))
+
+
+def may_be_left(situation: Situation) -> bool:
+    gate = db.read(load_gate, situation, 1)
+    return answer_may_be_left(gate, situation.followup)
 
 
 @pytest.fixture
@@ -127,7 +150,7 @@ def test_a_horizon_that_moves_forward_while_history_is_read_is_recorded(
     desk.installation.set(InboxIntegration, desk.mailbox, history_days=10)
     assert desk.sync() == {"mailboxes": 1, "stored": 2}
     assert inbox_checkpoint(desk).history_left == 2
-    assert db.read(mailboxes.load_history_since, desk.mailbox) == ago(days=10).date()
+    assert horizon(desk.mailbox) == ago(days=10).date()
 
 
 @pytest.mark.parametrize("killed_at", [1, 2, 3, 4, 5])
@@ -199,25 +222,20 @@ def test_sent_mail_has_the_same_horizon(desk: Desk) -> None:
 
 def test_what_a_reminder_must_know_of_the_history(embedded_desk: Desk) -> None:
     desk = embedded_desk
-
-    def horizon() -> date | None:
-        found: date | None = db.read(mailboxes.load_history_since, desk.mailbox)
-        return found
-
     receive(desk, "20 days old", 20)
     desk.sync()
-    assert horizon() is None  # nothing was left behind it
+    assert horizon(desk.mailbox) is None  # nothing was left behind it
     desk.installation.set(InboxIntegration, desk.mailbox, history_days=10)
     second = desk.add_mailbox(history_days=10)
     desk.receive(desk.mail("45 days old"), mailbox=second, when=ago(days=45))
     desk.sync()
-    assert db.read(mailboxes.load_history_since, second) == ago(days=10).date()
-    assert horizon() is None
-    assert db.read(mailboxes.load_fresh_at, second) is not None
+    assert horizon(desk.mailbox, second) == horizon(second) == ago(days=10).date()
+    assert horizon(desk.mailbox) is None
+    assert known_fresh(desk.mailbox, second) == 2
     desk.installation.change(
         lambda s: s.query(FolderCheckpoint).update({FolderCheckpoint.history_uid: 3})
     )
-    assert db.read(mailboxes.load_fresh_at, second) is None
+    assert known_fresh(second) == 0
 
 
 def test_a_reminder_is_held_when_its_answer_may_lie_beyond_the_horizon(
@@ -234,11 +252,11 @@ def test_a_reminder_is_held_when_its_answer_may_lie_beyond_the_horizon(
     def look(followup: int) -> Situation:
         return db.read(lambda s: load_situation(s, followup, datetime.now(UTC)))
 
-    assert db.read(answer_may_be_left, look(old))
-    assert not db.read(answer_may_be_left, look(recent))
+    assert may_be_left(look(old))
+    assert not may_be_left(look(recent))
     installation.set(InboxIntegration, desk.mailbox, history_days=90)
     desk.sync()
-    assert not db.read(answer_may_be_left, look(old))
+    assert not may_be_left(look(old))
     assert look(old).facts.answered_at is not None
 
 
@@ -259,7 +277,7 @@ def test_a_reminder_is_held_when_its_answer_may_lie_beyond_the_horizon_of_its_re
     desk.sync()
     situation = db.read(lambda s: load_situation(s, followup, datetime.now(UTC)))
     assert situation.mailbox_id == desk.mailbox
-    assert db.read(answer_may_be_left, situation)
+    assert may_be_left(situation)
 
 
 def test_progress_is_told_as_history_comes(embedded_desk: Desk) -> None:

@@ -229,14 +229,13 @@ def begin_sending(
     that nothing stops are planned again, for a mail without the others. Raises ClaimLost, and
     SettingsInvalid when the rules were broken meanwhile.
     """
-    active = {each: followups.wait_for_lock(session, each) for each in claimed.followup_ids}
-    client_id = followups.load_followup(session, claimed.followup_id).client_id
-    conversations.hold_all_of_client(session, client_id)
-    situations = {each: load_situation(session, each, now) for each in active}
+    held = {each: followups.wait_for_lock(session, each) for each in claimed.followup_ids}
+    conversations.hold_all_of_client(session, held[claimed.followup_id].client_id)
+    situations = {each: load_situation(session, each, now) for each in held}
     stops: dict[int, Stop | Hold | Wait] = {}
     for each, situation in situations.items():
         stop = stops_before_body(situation.facts, situation.rules, now, claimed.channel)
-        if stop is None and active[each] is not AutoState.ACTIVE:
+        if stop is None and held[each].auto_state is not AutoState.ACTIVE:
             stop = Stop(ReasonCode.DISABLED)
         if stop is not None:
             stops[each] = stop

@@ -22,7 +22,7 @@ from backend.app.mail.message import Address, OutgoingMail
 from backend.app.mail.msgid import make_message_id
 from backend.app.mail.parse import parse_headers
 from backend.app.sms.segments import Length
-from backend.app.store import conversations, installation, mailboxes, messages, outbox
+from backend.app.store import conversations, mailboxes, messages, outbox, reminders
 from backend.app.store.records import DueFollowup, MailboxAccount
 
 
@@ -156,12 +156,12 @@ def _message_id(session: Session, followup: DueFollowup, step: int, account: Mai
 
     Else it is made of the step: a restored copy that has forgotten sending it makes the same.
     """
-    tried_before = outbox.find_step(session, followup.id, step)
-    if tried_before is not None and tried_before.message_id is not None:
-        return tried_before.message_id
+    tried_before, secret = reminders.load_identity(session, followup.id, step)
+    if tried_before is not None:
+        return tried_before
     what = f"{followup.id} {followup.created_at.isoformat()} {step}"
     domain = ascii_domain(account.email.rpartition("@")[2])
-    return make_message_id(domain, installation.load_secret(session), what)
+    return make_message_id(domain, secret, what)
 
 
 def _one_line(name: str) -> str:

@@ -37,6 +37,7 @@ class MailOutlet:
         self._run = run
         self._begins = begins
         self._open: dict[int, SmtpConnection] = {}
+        self._addresses: dict[int, str] = {}  # of the mailboxes in _open
         self._losses: dict[int, int] = defaultdict(int)
         self._failed: dict[int, MailboxError | CredentialsUnreadable] = {}
 
@@ -46,11 +47,10 @@ class MailOutlet:
         """See Outlet.send."""
         integration_id = claimed.integration_id
         connection = self._connection(integration_id)
-        sender = db.read(mailboxes.load_account, integration_id).email
         self._begins(integration_id)
         try:
             words = connection.send(
-                sender=sender,
+                sender=self._addresses[integration_id],
                 recipient=claimed.recipient,
                 raw=claimed.raw,
                 before_body=before_body,
@@ -82,6 +82,7 @@ class MailOutlet:
                 self._give_up(integration_id, error)
                 raise
             self._open[integration_id] = connection
+            self._addresses[integration_id] = account.email
         return connection
 
     def _note_end(

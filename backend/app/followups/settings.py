@@ -30,8 +30,10 @@ would leave the default at work unseen.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
@@ -70,6 +72,7 @@ class FollowupType(StrEnum):
     PROJECT_WAITING = "project_waiting"  # a project rests until the client decides
 
 
+_TYPES = frozenset(each.value for each in FollowupType)
 # Those for which there are packaged words for several in one mail.
 GROUPED_TYPES = (FollowupType.INVOICE_UNPAID, FollowupType.QUOTE_UNANSWERED)
 
@@ -128,7 +131,7 @@ class TypeRules(Rules):
     stop_on: Annotated[tuple[StopEvent, ...], Field(strict=False)] = STOP_EVENTS
     group: bool = False
 
-    @property
+    @cached_property
     def plan(self) -> tuple[StepRule, ...]:
         """The steps in their order, as many as may go out."""
         steps = self.steps or tuple(StepRule(days_from_due=days) for days in self.delays_days)
@@ -296,11 +299,7 @@ class FollowupRules(FollowupCalendar):
 
     def for_type(self, name: str) -> TypeRules | None:
         """Return the rules of the follow-up type `name`; None when there is no such type."""
-        if name not in list(FollowupType):
-            return None
-        by_name: dict[str, Any] = dict(self)
-        rules: TypeRules = by_name[name]
-        return rules
+        return getattr(self, name) if name in _TYPES else None
 
 
 def load_rules(document: Mapping[str, Any] | None) -> FollowupRules:
@@ -310,11 +309,20 @@ def load_rules(document: Mapping[str, Any] | None) -> FollowupRules:
     such as `followups.invoice_unpaid.send_hour: Input should be less than or equal to 23`.
     """
     try:
-        return FollowupRules.model_validate({} if document is None else document)
+        return _validated(json.dumps({} if document is None else document))
     except ValidationError as error:
         found = [_explained(detail) for detail in error.errors() if detail["type"] != _FOLLOW_ON]
         more = [f"and {len(found) - _SHOWN_ERRORS} more"] if len(found) > _SHOWN_ERRORS else []
         raise SettingsInvalid("; ".join(found[:_SHOWN_ERRORS] + more)) from None
+
+
+@lru_cache(maxsize=500)
+def _validated(document: str) -> FollowupRules:
+    """By content: each reminder asks three times, and compiles no template anew.
+
+    Raises ValidationError.
+    """
+    return FollowupRules.model_validate(json.loads(document))
 
 
 # Said of `maximum` when the delays are wrong already.

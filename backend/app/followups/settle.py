@@ -19,8 +19,8 @@ from backend.app.channel import Channel
 from backend.app.errors import ClaimLost, NotSent, RaceLost, SettingsInvalid
 from backend.app.followups.filed_text import file_text_message
 from backend.app.followups.policy import ReasonCode, next_look
-from backend.app.followups.settings import load_rules
-from backend.app.followups.situation import load_situation
+from backend.app.followups.settings import FollowupRules, load_rules
+from backend.app.followups.situation import facts_of_rows
 from backend.app.mail.message import Classification, MailKind
 from backend.app.mail.parse import parse_mail
 from backend.app.mail.subject import read_subject
@@ -31,10 +31,10 @@ from backend.app.store import (
     followups,
     messages,
     outbox,
+    reminders,
     sent_copies,
-    tenants,
 )
-from backend.app.store.records import DueFollowup, OutboxClaim, StepClaim
+from backend.app.store.records import CompanyProfile, DueFollowup, OutboxClaim, StepClaim
 
 OWN_REMINDER = Classification(MailKind.OWN, "reminder")
 MAX_ATTEMPTS = 6
@@ -61,17 +61,30 @@ def settle_sent(
     """
     _hold(session, claimed)
     sent_at = outbox.settle_sent(session, claimed, reply, provider_id)
-    followup = followups.load_followup(session, claimed.followup_id)
+    cases = {each: reminders.load_case(session, each) for each in claimed.followup_ids}
+    followup, company, _ = cases[claimed.followup_id]
     if claimed.channel is Channel.SMS:
         conversation_id = file_text_message(session, claimed, followup, sent_at)
     else:
         conversation_id = _file_message(session, claimed, followup, sent_at, proven=reply is None)
-    if reply is not None and claimed.channel is Channel.EMAIL:
-        _want_copy(session, claimed)
-    by = by or tenants.load_company(session, claimed.company_id).name
+    rules = _rules(company)
+    # Other proof than the server's word is mostly the copy in Sent itself.
+    if reply is not None and claimed.channel is Channel.EMAIL and rules and rules.mail.copy_in_sent:
+        sent_copies.want(session, claimed)
     for step in claimed.steps:
-        _record_sent(session, claimed, step, conversation_id, sent_at, now, by)
+        case, _, _ = cases[step.followup_id]
+        again = _next_look(case, company, rules, step.step, sent_at, now)
+        name = by or company.name
+        _record_sent(session, claimed, case, step.step, conversation_id, sent_at, again, name)
     return conversation_id
+
+
+def _rules(company: CompanyProfile) -> FollowupRules | None:
+    """None where they are wrong: what went out is settled all the same; the next run says so."""
+    try:
+        return load_rules(company.rules("followups"))
+    except SettingsInvalid:
+        return None
 
 
 def _hold(session: Session, claimed: OutboxClaim) -> None:
@@ -83,19 +96,19 @@ def _hold(session: Session, claimed: OutboxClaim) -> None:
 def _record_sent(
     session: Session,
     claimed: OutboxClaim,
-    step: StepClaim,
+    followup: DueFollowup,
+    step: int,
     conversation_id: int,
     sent_at: datetime,
-    now: datetime,
+    next_action_at: datetime,
     by: str,
 ) -> None:
-    followup = followups.load_followup(session, step.followup_id)
-    _record_skipped(session, followup, step.step, sent_at)
+    _record_skipped(session, followup, step, sent_at)
     followups.record_history(
         session,
         followup,
         HistoryStatus.SENT,
-        step=step.step,
+        step=step,
         at=sent_at,
         message=claimed.content,
         conversation_id=conversation_id,
@@ -105,10 +118,10 @@ def _record_sent(
     followups.record_step_sent(
         session,
         followup.id,
-        step=step.step,
+        step=step,
         at=sent_at,
         conversation_id=conversation_id,
-        next_action_at=_next_look(session, step, sent_at, now),
+        next_action_at=next_action_at,
     )
 
 
@@ -125,27 +138,18 @@ def _record_skipped(session: Session, followup: DueFollowup, step: int, at: date
         )
 
 
-def _next_look(session: Session, step: StepClaim, sent_at: datetime, now: datetime) -> datetime:
-    try:
-        situation = load_situation(session, step.followup_id, now)
-    except SettingsInvalid:
-        return now  # what went out is settled all the same; the next run names the wrong key
-    after = replace(situation.facts, steps_sent=step.step, last_step_at=sent_at)
-    return next_look(after, situation.rules, now)
-
-
-def _want_copy(session: Session, claimed: OutboxClaim) -> None:
-    """A copy in Sent is asked for where the server has just accepted the mail.
-
-    Other proof than the server's word is mostly that copy itself.
-    """
-    company = tenants.load_company(session, claimed.company_id)
-    try:
-        wanted = load_rules(company.rules("followups")).mail.copy_in_sent
-    except SettingsInvalid:
-        return
-    if wanted:
-        sent_copies.want(session, claimed)
+def _next_look(
+    followup: DueFollowup,
+    company: CompanyProfile,
+    rules: FollowupRules | None,
+    step: int,
+    sent_at: datetime,
+    now: datetime,
+) -> datetime:
+    if rules is None:
+        return now
+    facts = facts_of_rows(followup, company)
+    return next_look(replace(facts, steps_sent=step, last_step_at=sent_at), rules, now)
 
 
 def _file_message(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.orm import Session
@@ -23,19 +23,11 @@ from backend.app.followups.policy import (
 )
 from backend.app.followups.settings import FollowupRules, load_rules
 from backend.app.mail.compose import is_writable
-from backend.app.models import OutboxMail, OutboxState
+from backend.app.models import OutboxState
 from backend.app.sms.numbers import is_mobile
-from backend.app.store import (
-    followups,
-    installation,
-    mailboxes,
-    messages,
-    outbox,
-    sms_accounts,
-    tenants,
-    traffic,
-)
-from backend.app.store.records import Bounces, CompanyProfile, DueFollowup, Spent
+from backend.app.store import mailboxes, outbox, reminders, sms_accounts, traffic
+from backend.app.store.records import CompanyProfile, DueFollowup, Spent
+from backend.app.store.reminders import Gate, Heard
 
 # INTERNALDATE has whole seconds and the mail server its own clock: an answer that seems to have
 # come just before the reminder went out counts as one.
@@ -65,13 +57,27 @@ class Situation:
 
 def load_situation(session: Session, followup_id: int, now: datetime) -> Situation:
     """Raises SettingsInvalid when the company's rules are wrong."""
-    followup = followups.load_followup(session, followup_id)
-    company = tenants.load_company(session, followup.company_id)
+    followup, company, mailbox_id = reminders.load_case(session, followup_id)
     rules = load_rules(company.rules("followups"))
-    mailbox_id = followups.find_sending_mailbox(session, company.id, followup.integration_id)
     answers_in = _answers_in(session, followup, mailbox_id, rules.mail.reply_to)
-    bounces = _bounces(session, followup, now)
-    facts = FollowupFacts(
+    heard = _heard(session, followup, answers_in, now)
+    facts = replace(
+        facts_of_rows(followup, company),
+        answered_at=heard.answered_at,
+        fresh_at=heard.fresh_at,
+        back_on=heard.back_on,
+        hard_bounce_at=heard.bounces.hard_at,
+        soft_bounces=heard.bounces.soft,
+        soft_bounce_at=heard.bounces.soft_at,
+        complained_at=heard.bounces.complained_at,
+    )
+    decided_on = replace(followup, facts=snapshot(facts))
+    return Situation(decided_on, company, rules, facts, mailbox_id, answers_in)
+
+
+def facts_of_rows(followup: DueFollowup, company: CompanyProfile) -> FollowupFacts:
+    """What its own rows say: enough for its plan, not for a decision, which asks the inbox, too."""
+    return FollowupFacts(
         type=followup.type,
         status=followup.status,
         auto_enabled=followup.auto_enabled,
@@ -82,25 +88,18 @@ def load_situation(session: Session, followup_id: int, now: datetime) -> Situati
         auto_stop_on_response=followup.auto_stop_on_response,
         auto_stop_on_paid=followup.auto_stop_on_paid,
         auto_stop_on_refused=followup.auto_stop_on_refused,
-        answered_at=_answered_at(session, followup),
+        answered_at=None,
         has_address=is_writable(followup.client_email or ""),
         has_phone=is_mobile(followup.client_phone or ""),
-        fresh_at=_fresh_at(session, answers_in),
+        fresh_at=None,
         time_zone=company.timezone,
         country=company.country,
         do_not_contact=followup.do_not_contact,
         promised_until=followup.promised_until,
         postponed_until=followup.postponed_until,
-        back_on=_back_on(session, followup),
-        hard_bounce_at=bounces.hard_at,
-        soft_bounces=bounces.soft,
-        soft_bounce_at=bounces.soft_at,
-        complained_at=bounces.complained_at,
         approved_at=followup.approved_at,
         client_gap_until=followup.client_gap_until,
     )
-    decided_on = replace(followup, facts=snapshot(facts))
-    return Situation(decided_on, company, rules, facts, mailbox_id, answers_in)
 
 
 def _answers_in(
@@ -122,41 +121,19 @@ def _answers_in(
     return frozenset(read)
 
 
-def _fresh_at(session: Session, answers_in: frozenset[int] | None) -> datetime | None:
-    """When the one that was read longest ago was read; None where one was never read whole."""
-    instants = [mailboxes.load_fresh_at(session, each) for each in answers_in or ()]
-    known = [instant for instant in instants if instant is not None]
-    return min(known, default=None) if len(known) == len(instants) else None
-
-
-def _answered_at(session: Session, followup: DueFollowup) -> datetime | None:
-    if followup.client_key is None:
-        return None
+def _heard(
+    session: Session, followup: DueFollowup, answers_in: frozenset[int] | None, now: datetime
+) -> Heard:
     # Who made the follow-up could read what was in the inbox by then: that is what it is about.
     stored_since = None if followup.last_step_at else followup.created_at - WHOLE_SECONDS
-    return messages.find_answer(
+    return reminders.load_heard(
         session,
-        followup.company_id,
-        followup.client_key,
-        followup.conversation_id,
-        followup.created_at - CLOCK_TOLERANCE,
-        _answers_since(followup),
-        stored_since,
-    )
-
-
-def _back_on(session: Session, followup: DueFollowup) -> date | None:
-    if followup.client_key is None:
-        return None
-    return messages.find_return(session, followup.company_id, followup.client_key)
-
-
-def _bounces(session: Session, followup: DueFollowup, now: datetime) -> Bounces:
-    if followup.client_email is None:
-        return Bounces()
-    since = now - SOFT_BOUNCES_COUNT_FOR
-    return traffic.load_bounces(
-        session, followup.company_id, followup.client_id, followup.client_email, since
+        followup,
+        answers_in or (),
+        begun=followup.created_at - CLOCK_TOLERANCE,
+        since=_answers_since(followup),
+        stored_since=stored_since,
+        soft_since=now - SOFT_BOUNCES_COUNT_FOR,
     )
 
 
@@ -171,12 +148,16 @@ def _answers_since(followup: DueFollowup) -> datetime:
     return since if seen_at is None else max(since, seen_at - WHOLE_SECONDS)
 
 
-def answer_may_be_left(session: Session, situation: Situation) -> bool:
+def load_gate(session: Session, situation: Situation, step: int) -> Gate:
+    mailbox_ids = situation.answers_in or ()
+    return reminders.load_gate(session, situation.followup, step, mailbox_ids)
+
+
+def answer_may_be_left(gate: Gate, followup: DueFollowup) -> bool:
     """Whether a reply mailbox has mail that could be an answer and was left on the server."""
-    horizons = (mailboxes.load_history_since(session, each) for each in situation.answers_in or ())
+    horizon = gate.history_since
     # The horizon is a day of the server's calendar, in whatever time zone.
-    asked = _answers_since(situation.followup).date()
-    return any(horizon is not None and asked <= horizon for horizon in horizons)
+    return horizon is not None and _answers_since(followup).date() <= horizon
 
 
 def decide_now(session: Session, situation: Situation, now: datetime) -> Decision:
@@ -199,23 +180,21 @@ def decide_now(session: Session, situation: Situation, now: datetime) -> Decisio
     by_text = decision.channel is Channel.SMS
     if by_text and sms_accounts.find_sender(session, situation.company.id) is None:
         return Hold(ReasonCode.NO_SMS_ACCOUNT)
-    if followup.client_key and followups.has_quarantined_mail(
-        session, followup.company_id, followup.client_key
-    ):
+    gate = load_gate(session, situation, decision.step)
+    if gate.in_quarantine:
         return Wait(now + QUARANTINE_RETRY, ReasonCode.MAIL_IN_QUARANTINE)
     if decision.skipped and outbox.has_open_step(session, followup.id, decision.skipped):
         return Wait(now + UNCERTAIN_RETRY, ReasonCode.UNCERTAIN)
-    if not situation.facts.approved and answer_may_be_left(session, situation):
+    if not situation.facts.approved and answer_may_be_left(gate, followup):
         return Hold(ReasonCode.HISTORY_NOT_READ)
-    if _may_have_gone_out_since_the_copy(session, followup):
+    if _may_have_gone_out_since_the_copy(gate, followup):
         return Hold(ReasonCode.RESTORED)
-    earlier = outbox.find_step(session, followup.id, decision.step)
-    return (earlier and _blocked_by(earlier, now)) or decision
+    return _blocked_by_outbox(gate, now) or decision
 
 
-def _may_have_gone_out_since_the_copy(session: Session, followup: DueFollowup) -> bool:
+def _may_have_gone_out_since_the_copy(gate: Gate, followup: DueFollowup) -> bool:
     """Until a person lets it go on: what a restored database does not know of may have happened."""
-    restored_at = installation.load_restored_at(session)
+    restored_at = gate.restored_at
     if restored_at is None or followup.created_at >= restored_at:
         return False
     seen = (followup.approved_at, followup.last_step_at)
@@ -251,16 +230,18 @@ def _lacks_mailbox_alone(decision: Decision) -> bool:
     return isinstance(decision, Send) or decision.reason is ReasonCode.MAILBOX_NOT_FRESH
 
 
-def _blocked_by(earlier: OutboxMail, now: datetime) -> Wait | Hold | None:
+def _blocked_by_outbox(step: Gate, now: datetime) -> Wait | Hold | None:
     """What an outbox row of this very step says; None when the step may be claimed."""
-    if earlier.state in outbox.CLAIMABLE:
-        if earlier.next_attempt_at is not None and now < earlier.next_attempt_at:
-            return Wait(earlier.next_attempt_at, ReasonCode.RETRY_LATER)
+    if step.state is None:
         return None
-    if earlier.state == OutboxState.FAILED:
+    if step.state in outbox.CLAIMABLE:
+        if step.next_attempt_at is not None and now < step.next_attempt_at:
+            return Wait(step.next_attempt_at, ReasonCode.RETRY_LATER)
+        return None
+    if step.state == OutboxState.FAILED:
         return Hold(ReasonCode.REFUSED_BY_SERVER)
-    if earlier.state == OutboxState.UNCERTAIN:
+    if step.state == OutboxState.UNCERTAIN:
         return Wait(now + UNCERTAIN_RETRY, ReasonCode.UNCERTAIN)
-    if earlier.state == OutboxState.SENT:
+    if step.state == OutboxState.SENT:
         return Hold(ReasonCode.ALREADY_SENT)
     return Wait(now + OTHER_HANDS_RETRY, ReasonCode.ON_ITS_WAY)

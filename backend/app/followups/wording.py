@@ -31,7 +31,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -315,6 +315,7 @@ def is_payable(amount: Decimal | None) -> bool:
     return amount is not None and amount.is_finite() and 0 < amount < _AMOUNT_LIMIT
 
 
+@lru_cache(maxsize=1000)  # babel takes its time, and subject and text say the same
 def money(amount: Decimal | None, currency: str, language: str) -> str | None:
     """As the client reads it; None for what nobody can be asked for."""
     code = currency.strip().upper()
@@ -324,6 +325,7 @@ def money(amount: Decimal | None, currency: str, language: str) -> str | None:
     return format_currency(amount, code, locale=_LOCALES[language]).replace("\u202f", "\u00a0")
 
 
+@lru_cache(maxsize=1000)
 def _day(day: date, language: str) -> str:
     text = format_date(day, format="long", locale=_LOCALES[language])
     # French writes the first of a month as an ordinal; CLDR does not.
@@ -344,7 +346,7 @@ def _one_line(value: str, chars: int) -> str:
 
     The formatting ones can turn the reading direction around or hide text (Unicode TR36).
     """
-    shown = "".join(_shown(char) for char in value)
+    shown = value if value.isprintable() else "".join(_shown(char) for char in value)
     line = " ".join(shown.split())
     return line if len(line) <= chars else line[: chars - 1].rstrip() + "…"
 

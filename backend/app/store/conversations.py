@@ -32,6 +32,12 @@ _FIND_LATEST = (
     .order_by(_C.last_message_at.desc().nulls_last(), _C.id.desc())
     .limit(1)
 )
+_HOLD_ALL = (
+    sa.select(_C.id)
+    .where(_C.client_id == sa.bindparam("client_id"))
+    .order_by(_C.id)
+    .with_for_update(key_share=True)
+)
 _AT = sa.bindparam("at", type_=_C.last_message_at.type)
 _NEWEST = sa.or_(_C.last_message_at.is_(None), _C.last_message_at <= _AT)
 _APPEND = (
@@ -138,8 +144,7 @@ def hold_all_of_client(session: Session, client_id: int) -> None:
     other conversation is opened.
     """
     lock_client(session, client_id)
-    rows = sa.select(Conversation.id).where(Conversation.client_id == client_id)
-    session.execute(rows.order_by(Conversation.id).with_for_update(key_share=True)).all()
+    session.execute(_HOLD_ALL, {"client_id": client_id}).all()
 
 
 def find_or_open_for_reminder(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -17,55 +20,33 @@ from backend.app.models import (
     FollowupHistory,
     HistoryStatus,
     InboxIntegration,
-    QuarantinedMail,
 )
 from backend.app.store.records import Due, DueFollowup
 from backend.app.store.tables import table_of
 
-_FOLLOWUP_COLUMNS = (
-    Followup.id,
-    Followup.company_id,
-    Followup.client_id,
-    Followup.conversation_id,
-    Followup.integration_id,
-    Followup.type,
-    Followup.source_label,
-    Followup.amount,
-    Followup.currency,
-    Followup.due_date,
-    Followup.status,
-    Followup.auto_enabled,
-    Followup.auto_stop_on_response,
-    Followup.auto_stop_on_paid,
-    Followup.auto_stop_on_refused,
-    Followup.steps_sent,
-    Followup.last_step_at,
-    Followup.promised_until,
-    Followup.postponed_until,
-    Followup.approved_at,
-    Followup.answers_seen_at,
-    Followup.client_gap_until,
-    Followup.auto_reason,
-    Followup.created_at,
-    Client.name.label("client_name"),
-    Client.email.label("client_email"),
-    Client.email_key.label("client_key"),
-    Client.phone.label("client_phone"),
-    Client.language.label("client_language"),
-    Client.do_not_contact,
-    Client.is_professional.label("client_is_professional"),
-    Followup.source_id,
-    Followup.payment_link,
-    Followup.signature_link,
-    Followup.document,
-)
-
 # Built once, see tables.py: each reminder asks several times.
 _FOLLOWUPS = table_of(Followup)
+_F = _FOLLOWUPS.c
+_CLIENT = table_of(Client).c
+_I = table_of(InboxIntegration).c
+_OF_CLIENT = {
+    "client_name": _CLIENT.name,
+    "client_email": _CLIENT.email,
+    "client_key": _CLIENT.email_key,
+    "client_phone": _CLIENT.phone,
+    "client_language": _CLIENT.language,
+    "do_not_contact": _CLIENT.do_not_contact,
+    "client_is_professional": _CLIENT.is_professional,
+}
+_NAMES = tuple(name for name in DueFollowup.__dataclass_fields__ if name != "facts")
+# What a DueFollowup is made of, from followups and clients.
+FOLLOWUP_COLUMNS = tuple(
+    _OF_CLIENT[name].label(name) if name in _OF_CLIENT else _F[name] for name in _NAMES
+)
 _LOAD = (
-    sa.select(*_FOLLOWUP_COLUMNS)
-    .join(Client, Client.id == Followup.client_id)
-    .where(Followup.id == sa.bindparam("followup_id"))
+    sa.select(*FOLLOWUP_COLUMNS)
+    .join_from(_FOLLOWUPS, table_of(Client), _CLIENT.id == _F.client_id)
+    .where(_F.id == sa.bindparam("followup_id"))
 )
 _LOOK_AGAIN = (
     sa.update(_FOLLOWUPS)
@@ -77,26 +58,59 @@ _LOOK_AGAIN = (
 )
 _LOOK_AGAIN_FOR_CLIENT = _LOOK_AGAIN.values(client_gap_until=sa.bindparam("at"))
 _RECORD_HISTORY = sa.insert(table_of(FollowupHistory))
-_WAIT_FOR_LOCK = (
-    sa.select(Followup.auto_state)
-    .where(Followup.id == sa.bindparam("followup_id"))
-    .with_for_update(key_share=True)
+_THIS = _F.id == sa.bindparam("followup_id")
+_WAIT_FOR_LOCK = sa.select(_F.auto_state, _F.client_id).where(_THIS).with_for_update(key_share=True)
+_LOCK_ACTIVE = (
+    sa.select(_F.id)
+    .where(_THIS, _F.auto_state == AutoState.ACTIVE.value, _F.auto_enabled)
+    .with_for_update(key_share=True, skip_locked=True)
 )
-_FIND_MAILBOX = (
-    sa.select(InboxIntegration.id)
+# The mailbox that a follow-up's reminder goes out from: the one wanted, else the company's first.
+SENDING_MAILBOX = (
+    sa.select(_I.id)
     .where(
-        InboxIntegration.company_id == sa.bindparam("company_id"),
-        InboxIntegration.is_active,
-        InboxIntegration.smtp_host.is_not(None),
+        _I.company_id == _F.company_id,
+        sa.or_(_F.integration_id.is_(None), _I.id == _F.integration_id),
+        _I.is_active,
+        _I.smtp_host.is_not(None),
     )
-    .order_by(InboxIntegration.id)
+    .order_by(_I.id)
     .limit(1)
+    .correlate(_FOLLOWUPS)
 )
-_FIND_THIS_MAILBOX = _FIND_MAILBOX.where(InboxIntegration.id == sa.bindparam("wanted"))
+_FIND_MAILBOX_OF = sa.select(SENDING_MAILBOX.scalar_subquery()).where(_THIS).select_from(_FOLLOWUPS)
+_SENT_AT = sa.bindparam("sent_at", type_=_F.last_step_at.type)
+_SENT_STEP = sa.bindparam("step", type_=_F.steps_sent.type)
+_RECORD_STEP_SENT = (
+    sa.update(_FOLLOWUPS)
+    .where(_THIS)
+    .values(
+        # A step that was taken for uncertain may be settled after a later one.
+        steps_sent=sa.case((_F.steps_sent < _SENT_STEP, _SENT_STEP), else_=_F.steps_sent),
+        last_step_at=sa.case(
+            (sa.or_(_F.last_step_at.is_(None), _F.last_step_at < _SENT_AT), _SENT_AT),
+            else_=_F.last_step_at,
+        ),
+        conversation_id=sa.func.coalesce(_F.conversation_id, sa.bindparam("conversation")),
+        next_action_at=sa.bindparam("look_at"),
+        # Who has stopped it while the mail was on its way has left a reason.
+        auto_reason=sa.case(
+            (_F.auto_state == AutoState.ACTIVE.value, sa.null()), else_=_F.auto_reason
+        ),
+    )
+)
 
 # Word for word the condition of ix_followups_due: SQLite does not take `auto_enabled = 1` for it,
 # and would read the whole table.
 LOOKED_AT = sa.text("followups.auto_state = 'active' AND followups.auto_enabled")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A follow-up whose row is held."""
+
+    auto_state: AutoState
+    client_id: int
 
 
 def list_due(
@@ -124,16 +138,7 @@ def list_due(
 
 def lock_active(session: Session, followup_id: int) -> bool:
     """Hold an active follow-up's row until the commit; False when another worker has it."""
-    row = session.scalar(
-        sa.select(Followup.id)
-        .where(
-            Followup.id == followup_id,
-            Followup.auto_state == AutoState.ACTIVE.value,
-            Followup.auto_enabled,
-        )
-        .with_for_update(key_share=True, skip_locked=True)
-    )
-    return row is not None
+    return session.scalar(_LOCK_ACTIVE, {"followup_id": followup_id}) is not None
 
 
 def list_beside(session: Session, followup: DueFollowup, now: datetime, most: int) -> list[int]:
@@ -176,52 +181,38 @@ def _beside(followup: DueFollowup, now: datetime) -> sa.Select[int]:
     )
 
 
-def wait_for_lock(session: Session, followup_id: int) -> AutoState:
-    """Hold a follow-up's row until the commit, after whoever holds it now. Returns its state.
+def wait_for_lock(session: Session, followup_id: int) -> Held:
+    """Hold a follow-up's row until the commit, after whoever holds it now.
 
     Raises ClaimLost when it is gone: its client was erased.
     """
-    state = session.scalar(_WAIT_FOR_LOCK, {"followup_id": followup_id})
-    if state is None:
+    row = session.execute(_WAIT_FOR_LOCK, {"followup_id": followup_id}).one_or_none()
+    if row is None:
         raise ClaimLost(f"follow-up {followup_id} is gone")
-    return AutoState(state)
+    return Held(AutoState(row.auto_state), row.client_id)
 
 
 def load_followup(session: Session, followup_id: int) -> DueFollowup:
-    """client_key is made of the address that is written to, from which an answer comes.
+    return due_followup(session.execute(_LOAD, {"followup_id": followup_id}).one())
+
+
+def due_followup(row: Sequence[Any]) -> DueFollowup:
+    """Of FOLLOWUP_COLUMNS. client_key is made of the address that is written to, from which an
+    answer comes.
 
     The host application makes and edits clients, and may leave `clients.email_key` empty or as it
     was before the address changed.
     """
-    row = session.execute(_LOAD, {"followup_id": followup_id}).one()
-    key = address_key(row.client_email) if row.client_email else row.client_key
-    return DueFollowup(**{**row._mapping, "client_key": key})
-
-
-def find_sending_mailbox(session: Session, company_id: int, wanted: int | None) -> int | None:
-    """The mailbox that a reminder goes out from: the one wanted, else the company's first."""
-    if wanted is None:
-        return session.scalar(_FIND_MAILBOX, {"company_id": company_id})
-    return session.scalar(_FIND_THIS_MAILBOX, {"company_id": company_id, "wanted": wanted})
+    values = dict(zip(_NAMES, row, strict=True))
+    email = values["client_email"]
+    if email:
+        values["client_key"] = address_key(email)
+    return DueFollowup(**values)
 
 
 def find_mailbox_of(session: Session, followup_id: int) -> int | None:
     """The mailbox that a follow-up's reminder goes out from; None when it has none that can."""
-    row = session.execute(
-        sa.select(Followup.company_id, Followup.integration_id).where(Followup.id == followup_id)
-    ).one_or_none()
-    return None if row is None else find_sending_mailbox(session, *row)
-
-
-def has_quarantined_mail(session: Session, company_id: int, sender_key: str) -> bool:
-    """Whether a mail of this sender lies in the quarantine of one of the company's mailboxes."""
-    found = session.scalar(
-        sa.select(QuarantinedMail.id)
-        .join(InboxIntegration, InboxIntegration.id == QuarantinedMail.integration_id)
-        .where(InboxIntegration.company_id == company_id, QuarantinedMail.sender_key == sender_key)
-        .limit(1)
-    )
-    return found is not None
+    return session.scalar(_FIND_MAILBOX_OF, {"followup_id": followup_id})
 
 
 def look_again(
@@ -261,25 +252,14 @@ def record_step_sent(
     conversation_id: int,
     next_action_at: datetime,
 ) -> None:
-    session.execute(
-        sa.update(_FOLLOWUPS)
-        .where(Followup.id == followup_id)
-        .values(
-            # A step that was taken for uncertain may be settled after a later one.
-            steps_sent=sa.case((Followup.steps_sent < step, step), else_=Followup.steps_sent),
-            last_step_at=sa.case(
-                (sa.or_(Followup.last_step_at.is_(None), Followup.last_step_at < at), at),
-                else_=Followup.last_step_at,
-            ),
-            conversation_id=sa.func.coalesce(Followup.conversation_id, conversation_id),
-            next_action_at=next_action_at,
-            # Who has stopped it while the mail was on its way has left a reason.
-            auto_reason=sa.case(
-                (Followup.auto_state == AutoState.ACTIVE.value, sa.null()),
-                else_=Followup.auto_reason,
-            ),
-        )
-    )
+    given = {
+        "followup_id": followup_id,
+        "step": step,
+        "sent_at": at,
+        "conversation": conversation_id,
+        "look_at": next_action_at,
+    }
+    session.execute(_RECORD_STEP_SENT, given)
 
 
 def end_automation(

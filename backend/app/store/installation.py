@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from backend.app.db import database_now, outlive_power_cuts
 from backend.app.models import Installation
+from backend.app.store.tables import table_of
 
 LEAP = 1_000_000  # above what any other host has seen of the database that was lost
 
@@ -22,13 +23,17 @@ class Count:
     counter: int
 
 
+_I = table_of(Installation).c
+_COUNT = (
+    sa.update(table_of(Installation))
+    .values(counter=_I.counter + 1)
+    .returning(_I.secret, _I.counter)
+)
+
+
 def count(session: Session) -> Count:
     """One more, in the same commit as what it counts."""
-    row = session.execute(
-        sa.update(Installation)
-        .values(counter=Installation.counter + 1)
-        .returning(Installation.secret, Installation.counter)
-    ).one()
+    row = session.execute(_COUNT).one()
     return Count(row.secret, row.counter)
 
 

@@ -136,8 +136,8 @@ def quarantine(
             "raw": raw,
             "arrived_at": arrived_at,
             "error": error[:500],
-            "next_attempt_at": database_now(QUARANTINE_PAUSES_SECONDS[0]),
         },
+        from_now={"next_attempt_at": QUARANTINE_PAUSES_SECONDS[0]},
     )
 
 

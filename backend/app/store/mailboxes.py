@@ -32,18 +32,33 @@ _HOLD_LEASE = (
     .values(lease_until=database_now(sa.bindparam("seconds", type_=sa.Float())))
     .returning(_STATES.c.integration_id)
 )
-_LOAD_FRESH_AT = sa.select(_STATES.c.fresh_at).where(
-    _STATES.c.integration_id == sa.bindparam("mailbox"),
-    ~sa.exists().where(
-        FolderCheckpoint.integration_id == sa.bindparam("mailbox"),
-        FolderCheckpoint.history_uid > 0,
-    ),
+_F = table_of(FolderCheckpoint).c
+_MAILBOXES: sa.BindParameter[int] = sa.bindparam("mailboxes", expanding=True)
+# When the one of several mailboxes that was read longest ago was read, and of how many it is known:
+# what had arrived before is in the inbox. Not of one that was never read whole, nor while older
+# mail is still being read: an answer may lie in it.
+FRESH = sa.select(
+    sa.func.min(_STATES.c.fresh_at).label("fresh_at"),
+    sa.func.count(_STATES.c.fresh_at).label("fresh"),
+).where(
+    _STATES.c.integration_id.in_(_MAILBOXES),
+    ~sa.exists().where(_F.integration_id == _STATES.c.integration_id, _F.history_uid > 0),
 )
-ACCOUNT_COLUMNS = tuple(
-    getattr(InboxIntegration, name) for name in MailboxAccount.__dataclass_fields__
+# Mail that arrived before this day (the server's calendar) was left on a server; NULL for none.
+HISTORY_SINCE = sa.select(sa.func.max(_F.history_since)).where(
+    _F.integration_id.in_(_MAILBOXES), _F.history_left > 0
 )
-
-_LOAD_ACCOUNT = sa.select(*ACCOUNT_COLUMNS).where(InboxIntegration.id == sa.bindparam("mailbox"))
+_I = table_of(InboxIntegration).c
+_M = table_of(InboxMessage).c
+_LOAD_ACCOUNT = sa.select(*(_I[name] for name in MailboxAccount.__dataclass_fields__)).where(
+    _I.id == sa.bindparam("mailbox")
+)
+_FIND_OF_CONVERSATION = (
+    sa.select(_M.integration_id)
+    .distinct()
+    .join_from(table_of(InboxMessage), table_of(InboxIntegration), _I.id == _M.integration_id)
+    .where(_M.conversation_id == sa.bindparam("conversation"), _I.is_active)
+)
 
 
 def add_missing_states(session: Session) -> None:
@@ -57,11 +72,8 @@ def add_missing_states(session: Session) -> None:
         insert_unless_there(
             session,
             MailboxState,
-            {
-                "integration_id": integration_id,
-                "company_id": company_id,
-                "connected_at": database_now(),
-            },
+            {"integration_id": integration_id, "company_id": company_id},
+            from_now={"connected_at": 0},
         )
 
 
@@ -263,38 +275,10 @@ def load_account(session: Session, integration_id: int) -> MailboxAccount:
     return MailboxAccount(*row)
 
 
-def load_fresh_at(session: Session, integration_id: int) -> datetime | None:
-    """What had arrived before this instant is in the inbox; None when it was never read whole.
-
-    None too while older mail is still being read: an answer may lie in it.
-    """
-    return session.scalar(_LOAD_FRESH_AT, {"mailbox": integration_id})
-
-
 def find_of_conversation(session: Session, conversation_id: int) -> frozenset[int]:
     """The active mailboxes that the conversation's mails came from or went out through."""
-    m = InboxMessage
-    return frozenset(
-        session.scalars(
-            sa.select(m.integration_id)
-            .distinct()
-            .join(InboxIntegration, InboxIntegration.id == m.integration_id)
-            .where(m.conversation_id == conversation_id, InboxIntegration.is_active)
-        )
-    )
-
-
-def load_history_since(session: Session, integration_id: int) -> date | None:
-    """Mail that arrived before this day (the server's calendar) was left on the server.
-
-    None: nothing was left, however old.
-    """
-    c = FolderCheckpoint
-    return session.scalar(
-        sa.select(sa.func.max(c.history_since)).where(
-            c.integration_id == integration_id, c.history_left > 0
-        )
-    )
+    given = {"conversation": conversation_id}
+    return frozenset(session.scalars(_FIND_OF_CONVERSATION, given))
 
 
 def load_own_addresses(session: Session, company_id: int) -> frozenset[str]:

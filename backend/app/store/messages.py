@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -70,7 +70,12 @@ _FIND_REMINDERS = (
         _O.message_id.in_(sa.bindparam("message_ids", expanding=True)),
     )
 )
-_FIND_ANSWER = sa.select(sa.func.max(_M.arrived_at)).where(
+# When a person on the client's side last wrote since `since`: the client from anywhere, or anybody
+# but us in the conversation of the reminders. Vacation notices, bounces and newsletters are no
+# answer. What arrived since `earliest` and came into the inbox since `since` counts too: it crossed
+# with our mail, or lay in Spam until a person moved it, and keeps the INTERNALDATE of its arrival.
+# Mail that stood in the inbox before `stored_since` is none either (the database's clock).
+_ANSWER = sa.select(sa.func.max(_M.arrived_at)).where(
     _OF_COMPANY,
     _M.is_from_client,
     _M.kind == MailKind.HUMAN.value,
@@ -78,9 +83,10 @@ _FIND_ANSWER = sa.select(sa.func.max(_M.arrived_at)).where(
     sa.or_(_M.arrived_at >= sa.bindparam("since"), _M.created_at >= sa.bindparam("since")),
     _M.created_at >= sa.bindparam("stored_since"),
 )
-_FIND_ANSWER_OF = _FIND_ANSWER.where(_M.from_key == sa.bindparam("client_key"))
-_FIND_ANSWER_IN = _FIND_ANSWER.where(_M.conversation_id == sa.bindparam("conversation_id"))
-_FIND_RETURN = (
+ANSWER_OF = _ANSWER.where(_M.from_key == sa.bindparam("client_key"))
+ANSWER_IN = _ANSWER.where(_M.conversation_id == sa.bindparam("conversation_id"))
+# The day of return in the client's newest out-of-office notice that names one.
+RETURN = (
     sa.select(_M.back_on)
     .where(
         _OF_COMPANY,
@@ -90,6 +96,31 @@ _FIND_RETURN = (
     )
     .order_by(_M.arrived_at.desc())
     .limit(1)
+)
+_MESSAGE_ID: sa.BindParameter[str] = sa.bindparam("message_id")
+_FIND_PROOF = sa.select(
+    sa.func.coalesce(
+        *(
+            sa.select(sa.func.min(_M.sent_at)).where(_OF_COMPANY, named).scalar_subquery()
+            for named in (
+                _M.external_id == _MESSAGE_ID,
+                _M.in_reply_to == _MESSAGE_ID,
+                _M.about_external_id == _MESSAGE_ID,
+            )
+        ),
+        type_=_M.sent_at.type,
+    )
+)
+_LOAD_THREAD = (
+    sa.select(_M.external_id, _M.in_reply_to, _M.from_key, _M.recipients)
+    .where(
+        _M.conversation_id == sa.bindparam("conversation_id"),
+        _M.kind.in_([MailKind.HUMAN.value, MailKind.OWN.value]),
+        _M.source == "email",
+        _M.external_id.not_like(f"%@{SYNTHETIC_DOMAIN}"),
+    )
+    .order_by(_M.sent_at.desc(), _M.id.desc())
+    .limit(4 * MOST_REFERENCES)
 )
 _ATTACH = sa.insert(table_of(MessageAttachment))
 
@@ -302,16 +333,9 @@ def is_proof(session: Session, company_id: int, message_id: str) -> bool:
 
 def find_proof(session: Session, company_id: int, message_id: str) -> datetime | None:
     """When our mail with this Message-ID went out at the latest, by what is_proof goes by."""
-    m = InboxMessage
-    for column in (m.external_id, m.in_reply_to, m.about_external_id):
-        found = session.scalar(
-            sa.select(sa.func.min(m.sent_at)).where(
-                m.company_id == company_id, column == message_id
-            )
-        )
-        if found is not None:
-            return found
-    return None
+    given = {"company_id": company_id, "message_id": message_id}
+    found: datetime | None = session.scalar(_FIND_PROOF, given)
+    return found
 
 
 def find_conversation_of(session: Session, company_id: int, fingerprint: str) -> int | None:
@@ -340,18 +364,7 @@ def load_thread(session: Session, conversation_id: int, client_key: str) -> list
     A mail that answers the last of them, with all of them as References (RFC 5322, 3.6.4), stands
     in the client's mail program where the client expects it. [] when nothing there fits.
     """
-    m = InboxMessage
-    rows = session.execute(
-        sa.select(m.external_id, m.in_reply_to, m.from_key, m.recipients)
-        .where(
-            m.conversation_id == conversation_id,
-            m.kind.in_([MailKind.HUMAN.value, MailKind.OWN.value]),
-            m.source == "email",
-            m.external_id.not_like(f"%@{SYNTHETIC_DOMAIN}"),
-        )
-        .order_by(m.sent_at.desc(), m.id.desc())
-        .limit(4 * MOST_REFERENCES)
-    ).all()
+    rows = session.execute(_LOAD_THREAD, {"conversation_id": conversation_id}).all()
     parents = {row.external_id: row.in_reply_to for row in rows}
     seen = (row.external_id for row in rows if client_key in (row.from_key, *row.recipients))
     chain: list[str] = []
@@ -360,37 +373,3 @@ def load_thread(session: Session, conversation_id: int, client_key: str) -> list
         chain.append(at)
         at = parents.get(at)
     return chain[::-1]
-
-
-def find_answer(
-    session: Session,
-    company_id: int,
-    client_key: str,
-    conversation_id: int | None,
-    begun: datetime,
-    since: datetime,
-    stored_since: datetime | None,
-) -> datetime | None:
-    """When a person on the client's side last wrote since `since`; None for not at all.
-
-    The client from anywhere, or anybody but us in the conversation of the reminders. Vacation
-    notices, bounces and newsletters are no answer. What arrived since `begun` and came into the
-    inbox since `since` counts too: it crossed with our mail, or lay in Spam until a person moved
-    it, and keeps the INTERNALDATE of its arrival. stored_since: mail that stood in the inbox before
-    this instant is none either (the database's clock).
-    """
-    given = {
-        "company_id": company_id,
-        "earliest": min(begun, since),
-        "since": since,
-        "stored_since": stored_since or BEGINNING,
-    }
-    answered: datetime | None = session.scalar(_FIND_ANSWER_OF, {**given, "client_key": client_key})
-    if answered is None and conversation_id is not None:
-        answered = session.scalar(_FIND_ANSWER_IN, {**given, "conversation_id": conversation_id})
-    return answered
-
-
-def find_return(session: Session, company_id: int, client_key: str) -> date | None:
-    """The day of return in the client's newest out-of-office notice that names one."""
-    return session.scalar(_FIND_RETURN, {"company_id": company_id, "client_key": client_key})

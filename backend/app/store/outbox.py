@@ -16,9 +16,9 @@ The steps that a mail carries for other follow-ups change in the same statement 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
@@ -37,9 +37,74 @@ _CLAIM_COLUMNS = tuple(
 )
 # States from which a step may be claimed (again): nothing of it has gone out.
 CLAIMABLE = (OutboxState.PLANNED, OutboxState.CANCELLED)
+_C = _OUTBOX.c
+# Built once, see tables.py.
+_CARRIER = _OUTBOX.alias()
+_FIND_MESSAGE_IDS = (
+    sa.select(sa.case((_C.carried_by.is_(None), _C.message_id), else_=_CARRIER.c.message_id))
+    .select_from(_OUTBOX.outerjoin(_CARRIER, _CARRIER.c.id == _C.carried_by))
+    .where(
+        _C.followup_id == sa.bindparam("followup"),
+        _C.state == OutboxState.SENT.value,
+        _C.channel == Channel.EMAIL.value,
+    )
+    .order_by(_C.step)
+)
+OF_STEP = (_C.followup_id == sa.bindparam("followup"), _C.step == sa.bindparam("of_step"))
+# The rows of a claim, its own first and those that it carries, each under its token.
+_OURS = (
+    _C.id.in_(sa.bindparam("ours", expanding=True)),
+    sa.tuple_(_C.id, _C.token).in_(sa.bindparam("claims", expanding=True)),
+)
+_BEGIN_SENDING = (
+    sa.update(_OUTBOX)
+    .where(
+        *_OURS,
+        _C.state == OutboxState.CLAIMED.value,
+        sa.or_(_C.id != sa.bindparam("own"), _C.lease_until > database_now()),
+    )
+    .values(
+        state=OutboxState.SENDING.value,
+        sending_at=database_now(),
+        lease_until=database_now(sa.bindparam("seconds", type_=sa.Float())),
+    )
+    .returning(_C.id)
+)
+_SETTLE_SENT = (
+    sa.update(_OUTBOX)
+    .where(*_OURS, _C.state.in_([OutboxState.SENDING.value, OutboxState.UNCERTAIN.value]))
+    .values(
+        state=OutboxState.SENT.value,
+        owner=None,
+        lease_until=None,
+        needs_person=False,
+        sent_at=database_now(),
+        error=sa.bindparam("words"),
+        provider_id=sa.bindparam("named"),
+    )
+    .returning(_C.id, sa.func.coalesce(_C.sending_at, _C.sent_at).label("went_out_at"))
+)
+# What a claim says of the mail, as it was rendered for it.
+_RENDERED = (
+    "company_id",
+    "integration_id",
+    "conversation_id",
+    "message_id",
+    "recipient",
+    "content",
+    "raw",
+)
 # Word for word the condition of ix_outbox_unsettled: SQLite does not see that `state = 'claimed'`
 # lies within it, and would read the whole table.
 UNSETTLED = sa.text("outbox.state IN ('claimed', 'sending', 'uncertain')")
+
+
+class _Taken(NamedTuple):
+    """A row that was claimed."""
+
+    id: int
+    token: int
+    attempts: int
 
 
 def find_step(session: Session, followup_id: int, step: int) -> OutboxMail | None:
@@ -50,20 +115,7 @@ def find_step(session: Session, followup_id: int, step: int) -> OutboxMail | Non
 
 def find_message_ids(session: Session, followup_id: int) -> list[str]:
     """The Message-IDs of the mails in which its steps went out, in their order."""
-    carrier = aliased(OutboxMail)
-    own = OutboxMail.carried_by.is_(None)
-    return list(
-        session.scalars(
-            sa.select(sa.case((own, OutboxMail.message_id), else_=carrier.message_id))
-            .outerjoin(carrier, carrier.id == OutboxMail.carried_by)
-            .where(
-                OutboxMail.followup_id == followup_id,
-                OutboxMail.state == OutboxState.SENT.value,
-                OutboxMail.channel == Channel.EMAIL.value,
-            )
-            .order_by(OutboxMail.step)
-        )
-    )
+    return list(session.scalars(_FIND_MESSAGE_IDS, {"followup": followup_id}))
 
 
 def has_open_step(session: Session, followup_id: int, steps: Sequence[int] | None = None) -> bool:
@@ -108,8 +160,16 @@ def claim(
     taken = _take(session, followup_id, step, owner, seconds, {**mail, "carried_by": None}, {})
     if taken is None:
         return None
-    row = session.execute(sa.select(*_CLAIM_COLUMNS).where(OutboxMail.id == taken.id)).one()
-    return _claim_of(row)
+    rendered = {name: mail[name] for name in _RENDERED}
+    return OutboxClaim(
+        id=taken.id,
+        token=taken.token,
+        attempts=taken.attempts,
+        followup_id=followup_id,
+        step=step,
+        channel=Channel(mail["channel"]),
+        **rendered,
+    )
 
 
 def _claim_of(row: sa.Row[Any], companions: Sequence[StepClaim] = ()) -> OutboxClaim:
@@ -134,7 +194,7 @@ def claim_companion(
     taken = _take(session, followup_id, step, owner, seconds, columns, {"fingerprint": ""})
     if taken is None:
         raise ClaimLost(f"step {step} of follow-up {followup_id} is not to be had")
-    return taken
+    return StepClaim(taken.id, taken.token, followup_id, step)
 
 
 def _take(
@@ -145,20 +205,17 @@ def _take(
     seconds: int,
     columns: dict[str, Any],
     only_at_first: dict[str, Any],
-) -> StepClaim | None:
-    lease = {
-        "state": OutboxState.CLAIMED.value,
-        "owner": owner,
-        "lease_until": database_now(seconds),
-    }
+) -> _Taken | None:
+    lease = {"state": OutboxState.CLAIMED.value, "owner": owner}
     created = insert_unless_there(
         session,
         OutboxMail,
         {"followup_id": followup_id, "step": step, **columns, **only_at_first, **lease},
         OutboxMail.id,
+        from_now={"lease_until": seconds},
     )
     if created is not None:
-        return StepClaim(created, 1, followup_id, step)
+        return _Taken(created, 1, 1)
     taken = session.execute(
         sa.update(OutboxMail)
         .where(
@@ -169,13 +226,14 @@ def _take(
         .values(
             **columns,
             **lease,
+            lease_until=database_now(seconds),
             token=OutboxMail.token + 1,
             attempts=OutboxMail.attempts + 1,
             next_attempt_at=None,
         )
-        .returning(OutboxMail.id, OutboxMail.token)
+        .returning(OutboxMail.id, OutboxMail.token, OutboxMail.attempts)
     ).one_or_none()
-    return None if taken is None else StepClaim(taken.id, taken.token, followup_id, step)
+    return None if taken is None else _Taken(*taken)
 
 
 def record_forgotten(
@@ -220,20 +278,26 @@ def _change(
 
     Raises ClaimLost when its own did not; one that it carries may have been stopped by a person.
     """
-    o = OutboxMail
-    changed = set(
-        session.scalars(
-            sa.update(_OUTBOX)
-            .where(
-                o.id.in_([step.id for step in claimed.steps]),
-                sa.or_(*(_is_claim(step) for step in claimed.steps)),
-                o.state.in_([state.value for state in states]),
-                *(sa.or_(o.id != claimed.id, condition) for condition in conditions),
-            )
-            .values(**values)
-            .returning(_OUTBOX.c.id)
+    statement = (
+        sa.update(_OUTBOX)
+        .where(
+            *_OURS,
+            _C.state.in_([state.value for state in states]),
+            *(sa.or_(_C.id != claimed.id, condition) for condition in conditions),
         )
+        .values(**values)
+        .returning(_C.id)
     )
+    return _those_changed(claimed, set(session.scalars(statement, _given(claimed))))
+
+
+def _given(claimed: OutboxClaim) -> dict[str, object]:
+    """What _OURS asks for."""
+    steps = claimed.steps
+    return {"ours": [step.id for step in steps], "claims": [(s.id, s.token) for s in steps]}
+
+
+def _those_changed(claimed: OutboxClaim, changed: Collection[int]) -> list[StepClaim]:
     if claimed.id not in changed:
         raise ClaimLost(f"step {claimed.step} of follow-up {claimed.followup_id} is not ours now")
     return [step for step in claimed.steps if step.id in changed]
@@ -248,15 +312,8 @@ def begin_sending(session: Session, claimed: OutboxClaim, seconds: int) -> None:
 
     Or when one of the steps that the mail carries is not ours any more.
     """
-    changed = _change(
-        session,
-        claimed,
-        [OutboxState.CLAIMED],
-        OutboxMail.lease_until > database_now(),
-        state=OutboxState.SENDING.value,
-        sending_at=database_now(),
-        lease_until=database_now(seconds),
-    )
+    given = {**_given(claimed), "own": claimed.id, "seconds": seconds}
+    changed = _those_changed(claimed, set(session.scalars(_BEGIN_SENDING, given)))
     if len(changed) < len(claimed.steps):
         raise ClaimLost(f"a step in the mail of follow-up {claimed.followup_id} is not ours now")
 
@@ -287,23 +344,11 @@ def settle_sent(
     session: Session, claimed: OutboxClaim, reply: str | None, provider_id: str | None = None
 ) -> datetime:
     """sending or uncertain -> sent. Returns when the body went out. Raises ClaimLost."""
-    _change(
-        session,
-        claimed,
-        [OutboxState.SENDING, OutboxState.UNCERTAIN],
-        state=OutboxState.SENT.value,
-        owner=None,
-        lease_until=None,
-        needs_person=False,
-        sent_at=database_now(),
-        error=reply and reply[:500],
-        provider_id=provider_id,
-    )
-    return session.execute(
-        sa.select(sa.func.coalesce(OutboxMail.sending_at, OutboxMail.sent_at)).where(
-            OutboxMail.id == claimed.id
-        )
-    ).scalar_one()
+    given = {**_given(claimed), "words": reply and reply[:500], "named": provider_id}
+    went_out = {row.id: row.went_out_at for row in session.execute(_SETTLE_SENT, given)}
+    _those_changed(claimed, went_out)
+    at: datetime = went_out[claimed.id]
+    return at
 
 
 def settle_not_sent(

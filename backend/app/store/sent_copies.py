@@ -23,11 +23,8 @@ def want(session: Session, claimed: OutboxClaim) -> None:
     insert_unless_there(
         session,
         SentCopy,
-        {
-            "outbox_id": claimed.id,
-            "integration_id": claimed.integration_id,
-            "next_attempt_at": database_now(PATIENCE_SECONDS),
-        },
+        {"outbox_id": claimed.id, "integration_id": claimed.integration_id},
+        from_now={"next_attempt_at": PATIENCE_SECONDS},
     )
 
 

@@ -16,21 +16,25 @@ from backend.app.mail.message import MailKind
 from backend.app.models import InboxIntegration, InboxMessage, OutboxMail, OutboxState
 from backend.app.store.clients import lock_client
 from backend.app.store.outbox import UNSETTLED
-from backend.app.store.records import Bounces, Spent
+from backend.app.store.records import Spent
 from backend.app.store.tables import table_of
 
 # Built once, see tables.py. Each part of _SPENT is found by an index of its own; together they are
 # one statement, so that a reminder waits for one answer.
 _O = table_of(OutboxMail).c
 _M = table_of(InboxMessage).c
+_I = table_of(InboxIntegration).c
+_HOLD_MAILBOX = (
+    sa.select(_I.id).where(_I.id == sa.bindparam("mailbox")).with_for_update(key_share=True)
+)
 _TODAY = _O.sending_at >= sa.bindparam("day_began")
 _BEFORE = sa.and_(
     _O.sending_at >= sa.bindparam("weeks_began"), _O.sending_at < sa.bindparam("day_began")
 )
 _UNDER_WAY = sa.and_(UNSETTLED, _O.state == OutboxState.CLAIMED.value)
-_OF_CLIENT = _O.client_id == sa.bindparam("client")
+_OF_CLIENT = _O.client_id == sa.bindparam("client_id")
 _OF_MAILBOX = _O.integration_id == sa.bindparam("mailbox")
-_OF_COMPANY = _O.company_id == sa.bindparam("company")
+_OF_COMPANY = _O.company_id == sa.bindparam("company_id")
 
 
 def _count(*conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
@@ -41,7 +45,7 @@ def _count(*conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
 
 # Of our own reminders: anybody can forge bounces of mail that we never sent.
 _BOUNCED = sa.select(sa.func.count(sa.distinct(_M.about_external_id))).where(
-    _M.company_id == sa.bindparam("company"),
+    _M.company_id == sa.bindparam("company_id"),
     _M.kind == MailKind.BOUNCE.value,
     _M.bounce_hard.is_(True),
     _M.arrived_at >= sa.bindparam("day_ago"),
@@ -59,15 +63,18 @@ _SPENT = sa.select(
     _count(_BEFORE, _OF_COMPANY).label("company_before"),
     _BOUNCED.scalar_subquery().label("bounced_today"),
 )
-_PASSING = sa.and_(_M.bounce_hard.is_(False), _M.arrived_at >= sa.bindparam("since"))
-# Bounces and complaints alone are about another mail.
-_BOUNCES = sa.select(
-    sa.func.max(sa.case((_M.bounce_hard.is_(True), _M.arrived_at))),
-    sa.func.count(sa.distinct(sa.case((_PASSING, _M.about_external_id)))),
-    sa.func.max(sa.case((_PASSING, _M.arrived_at))),
-    sa.func.max(sa.case((_M.kind == MailKind.COMPLAINT.value, _M.arrived_at))),
+_PASSING = sa.and_(_M.bounce_hard.is_(False), _M.arrived_at >= sa.bindparam("soft_since"))
+# What came back of our reminders to this address of the client, in the order of Bounces. Bounces
+# and complaints alone are about another mail.
+BOUNCES = sa.select(
+    sa.func.max(sa.case((_M.bounce_hard.is_(True), _M.arrived_at))).label("hard_at"),
+    sa.func.count(sa.distinct(sa.case((_PASSING, _M.about_external_id)))).label("soft"),
+    sa.func.max(sa.case((_PASSING, _M.arrived_at))).label("soft_at"),
+    sa.func.max(sa.case((_M.kind == MailKind.COMPLAINT.value, _M.arrived_at))).label(
+        "complained_at"
+    ),
 ).where(
-    _M.company_id == sa.bindparam("company"),
+    _M.company_id == sa.bindparam("company_id"),
     _M.about_external_id.in_(
         sa.select(_O.message_id).where(_OF_CLIENT, _O.recipient == sa.bindparam("address"))
     ),
@@ -79,11 +86,7 @@ def hold_budgets(session: Session, integration_id: int, client_id: int) -> None:
 
     Whoever counts and then claims holds them, so that two runs cannot both find room for one.
     """
-    session.execute(
-        sa.select(InboxIntegration.id)
-        .where(InboxIntegration.id == integration_id)
-        .with_for_update(key_share=True)
-    ).scalar_one()
+    session.execute(_HOLD_MAILBOX, {"mailbox": integration_id}).scalar_one()
     lock_client(session, client_id)
 
 
@@ -99,9 +102,9 @@ def load_spent(
 ) -> Spent:
     """weeks_began: from when on the usual number is counted, up to the beginning of today."""
     given = {
-        "company": company_id,
+        "company_id": company_id,
         "mailbox": integration_id,
-        "client": client_id,
+        "client_id": client_id,
         "day_began": day_began,
         "weeks_began": weeks_began,
         "day_ago": day_ago,
@@ -115,11 +118,3 @@ def load_spent(
         company_before=row.company_before,
         bounced_today=row.bounced_today,
     )
-
-
-def load_bounces(
-    session: Session, company_id: int, client_id: int, address: str, since: datetime
-) -> Bounces:
-    """What came back of our reminders to this address of the client; passing ones since `since`."""
-    given = {"company": company_id, "client": client_id, "address": address, "since": since}
-    return Bounces(*session.execute(_BOUNCES, given).one())

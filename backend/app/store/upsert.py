@@ -10,10 +10,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from backend.app.db import database_now
 from backend.app.models import Base
 from backend.app.store.tables import table_of
 
 _DONE = sa.literal(1)
+NOTHING: Mapping[str, float] = {}
 
 
 def insert_into(dialect: str, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
@@ -22,26 +24,34 @@ def insert_into(dialect: str, table: sa.Table) -> postgresql.Insert | sqlite.Ins
 
 
 def insert_unless_there(
-    session: Session, model: type[Base], values: Mapping[str, Any], *returning: Any
+    session: Session,
+    model: type[Base],
+    values: Mapping[str, Any],
+    *returning: Any,
+    from_now: Mapping[str, float] = NOTHING,
 ) -> Any | None:
     """Insert a row unless any unique key has it; what `returning` asks for, None if it was there.
 
+    from_now: columns that get the database's clock, so many seconds from now.
     Under true simultaneity PostgreSQL waits here for the other transaction's end.
     """
     names = tuple(column.key for column in returning)
-    statement = _unless_there(session.get_bind().dialect.name, table_of(model), names)
-    computed = {k: v for k, v in values.items() if isinstance(v, sa.ClauseElement)}
-    if computed:
-        statement = statement.values(**computed)
-    plain = {name: value for name, value in values.items() if name not in computed}
-    return session.execute(statement, plain).scalar_one_or_none()
+    dialect = session.get_bind().dialect.name
+    statement = _unless_there(dialect, table_of(model), names, tuple(from_now))
+    seconds = {f"seconds_{name}": float(given) for name, given in from_now.items()}
+    return session.execute(statement, {**values, **seconds}).scalar_one_or_none()
 
 
 @lru_cache(maxsize=64)
-def _unless_there(dialect: str, table: sa.Table, returning: tuple[str, ...]) -> Any:
+def _unless_there(
+    dialect: str, table: sa.Table, returning: tuple[str, ...], from_now: tuple[str, ...]
+) -> Any:
     """Built once for each table and what is asked for: it runs several times for each mail."""
     columns: list[Any] = [table.c[name] for name in returning] or [_DONE]
-    return insert_into(dialect, table).on_conflict_do_nothing().returning(*columns)
+    seconds = {name: sa.bindparam(f"seconds_{name}", type_=sa.Float()) for name in from_now}
+    clocks = {name: database_now(given) for name, given in seconds.items()}
+    insert = insert_into(dialect, table).on_conflict_do_nothing().returning(*columns)
+    return insert.values(**clocks) if clocks else insert
 
 
 def insert_those_not_there(

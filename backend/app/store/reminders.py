@@ -1,0 +1,162 @@
+"""What a reminder rests on, read across the tables: each in one statement, one answer to wait for.
+
+Only reads. Built once, see tables.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from backend.app.models import (
+    Client,
+    Company,
+    CompanySettings,
+    Followup,
+    InboxIntegration,
+    Installation,
+    OutboxMail,
+    QuarantinedMail,
+)
+from backend.app.store import followups, mailboxes, messages, outbox, tenants, traffic
+from backend.app.store.records import Bounces, CompanyProfile, DueFollowup
+from backend.app.store.tables import table_of
+
+_F = table_of(Followup).c
+_I = table_of(InboxIntegration).c
+_O = table_of(OutboxMail).c
+_Q = table_of(QuarantinedMail).c
+_INSTALLATION = table_of(Installation)
+_FOLLOWUP_WIDTH = len(followups.FOLLOWUP_COLUMNS)
+_CASE = (
+    sa.select(
+        *followups.FOLLOWUP_COLUMNS,
+        *tenants.PROFILE_COLUMNS,
+        followups.SENDING_MAILBOX.scalar_subquery(),
+    )
+    .select_from(
+        table_of(Followup)
+        .join(table_of(Client), table_of(Client).c.id == _F.client_id)
+        .join(table_of(Company), table_of(Company).c.id == _F.company_id)
+        .outerjoin(table_of(CompanySettings), tenants.HAS_SETTINGS)
+    )
+    .where(_F.id == sa.bindparam("followup_id"))
+)
+_BOUNCES = traffic.BOUNCES.subquery()
+_FRESH = mailboxes.FRESH.subquery()
+_HEARD = sa.select(
+    sa.func.coalesce(
+        messages.ANSWER_OF.scalar_subquery(), messages.ANSWER_IN.scalar_subquery()
+    ).label("answered_at"),
+    messages.RETURN.scalar_subquery().label("back_on"),
+    *_BOUNCES.c,
+    *_FRESH.c,
+).select_from(_BOUNCES.join(_FRESH, sa.true()))
+# Whether a mail of this sender lies in the quarantine of one of the company's mailboxes.
+IN_QUARANTINE = sa.exists().where(
+    _I.id == _Q.integration_id,
+    _I.company_id == sa.bindparam("company_id"),
+    _Q.sender_key == sa.bindparam("client_key"),
+)
+_GATE = sa.select(
+    IN_QUARANTINE.label("in_quarantine"),
+    mailboxes.HISTORY_SINCE.scalar_subquery().label("history_since"),
+    _INSTALLATION.c.restored_at,
+    _O.state,
+    _O.next_attempt_at,
+).select_from(_INSTALLATION.outerjoin(table_of(OutboxMail), sa.and_(*outbox.OF_STEP)))
+_IDENTITY = sa.select(_O.message_id, _INSTALLATION.c.secret).select_from(
+    _INSTALLATION.outerjoin(table_of(OutboxMail), sa.and_(*outbox.OF_STEP))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What came of a client, and of our reminders to it. fresh_at: of all mailboxes asked for,
+    that which was read longest ago; None where one was never read whole, or none is given.
+    """
+
+    answered_at: datetime | None
+    back_on: date | None
+    bounces: Bounces
+    fresh_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What only a step that is to go out must pass.
+
+    history_since: mail that arrived before this day (the server's calendar) was left on a server.
+    restored_at: the database is a copy that was brought back then, and nobody ended it.
+    state, next_attempt_at: of an outbox row of this very step; None where there is none.
+    """
+
+    in_quarantine: bool
+    history_since: date | None
+    restored_at: datetime | None
+    state: str | None
+    next_attempt_at: datetime | None
+
+
+def load_case(session: Session, followup_id: int) -> tuple[DueFollowup, CompanyProfile, int | None]:
+    """A follow-up with its client, its company, and the mailbox that would send; None for none."""
+    row = session.execute(_CASE, {"followup_id": followup_id}).one()
+    followup, company = row[:_FOLLOWUP_WIDTH], row[_FOLLOWUP_WIDTH:-1]
+    return followups.due_followup(followup), tenants.profile(company), row[-1]
+
+
+def load_heard(
+    session: Session,
+    followup: DueFollowup,
+    mailbox_ids: Collection[int],
+    *,
+    begun: datetime,
+    since: datetime,
+    stored_since: datetime | None,
+    soft_since: datetime,
+) -> Heard:
+    """begun, since, stored_since: see messages.ANSWER_OF. soft_since: of passing bounces.
+
+    Without an address or a key of the client, nobody can have answered.
+    """
+    known = followup.client_key is not None
+    given = {
+        "company_id": followup.company_id,
+        "client_key": followup.client_key,
+        "conversation_id": followup.conversation_id if known else None,
+        "earliest": min(begun, since),
+        "since": since,
+        "stored_since": stored_since or messages.BEGINNING,
+        "client_id": followup.client_id,
+        "address": followup.client_email,
+        "soft_since": soft_since,
+        "mailboxes": list(mailbox_ids),
+    }
+    row = session.execute(_HEARD, given).one()
+    answered_at, back_on, hard_at, soft, soft_at, complained_at, fresh_at, fresh = row
+    bounces = Bounces(hard_at, soft, soft_at, complained_at)
+    return Heard(answered_at, back_on, bounces, fresh_at if fresh == len(mailbox_ids) else None)
+
+
+def load_gate(
+    session: Session, followup: DueFollowup, step: int, mailbox_ids: Collection[int]
+) -> Gate:
+    given = {
+        "company_id": followup.company_id,
+        "client_key": followup.client_key,
+        "followup": followup.id,
+        "of_step": step,
+        "mailboxes": list(mailbox_ids),
+    }
+    return Gate(*session.execute(_GATE, given).one())
+
+
+def load_identity(session: Session, followup_id: int, step: int) -> tuple[str | None, str]:
+    """The Message-ID that a step has from an earlier attempt, and the installation's secret."""
+    given = {"followup": followup_id, "of_step": step}
+    message_id, secret = session.execute(_IDENTITY, given).one()
+    return message_id, secret
