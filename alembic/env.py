@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from backend.app.config import load_settings
 from backend.app.db import create_engine
-from backend.app.models import Base
+from backend.app.models import Base, partial_indexes  # noqa: F401 (declares them)
 
 
 def _driver(connection: Connection) -> Any:

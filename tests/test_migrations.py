@@ -14,7 +14,14 @@ from sqlalchemy.orm import Session
 
 from alembic import command
 from backend.app import db
-from backend.app.models import Base, Client, Company, Followup, FollowupHistory
+from backend.app.models import (
+    Base,
+    Client,
+    Company,
+    Followup,
+    FollowupHistory,
+    partial_indexes,  # noqa: F401 (declares them)
+)
 from tests.servers.databases import Database
 
 CONFIG = db._alembic_config("sqlite://")

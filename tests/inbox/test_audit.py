@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from backend.app.inbox import audit
-from backend.app.inbox.audit import AuditCounts, audit_is_due, count, find_missing
+from backend.app.inbox.audit import AuditCounts, count, find_missing
+from backend.app.inbox.plan import audit_is_due
 from backend.app.mail.imap import MailboxConnection
 from backend.app.models import (
     FolderCheckpoint,

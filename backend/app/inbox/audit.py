@@ -14,7 +14,6 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
 
 from backend.app import db
 from backend.app.errors import StorageFault
@@ -24,11 +23,10 @@ from backend.app.inbox.plan import is_restless
 from backend.app.inbox.visit import Visit
 from backend.app.models import LedgerState
 from backend.app.store import checkpoints, ledger, mailboxes
-from backend.app.store.records import Lease, Place
+from backend.app.store.records import Place
 
 log = logging.getLogger("relance.sync")
 
-AUDIT_EVERY = timedelta(hours=1)
 AUDIT_UIDS = 5_000
 
 
@@ -52,11 +50,6 @@ class AuditCounts:
     def __add__(self, other: AuditCounts) -> AuditCounts:
         mine, theirs = asdict(self), asdict(other)
         return AuditCounts(**{name: mine[name] + theirs[name] for name in mine})
-
-
-def audit_is_due(lease: Lease) -> bool:
-    last: datetime | None = lease.audited_at or lease.connected_at
-    return last is None or lease.started_at - last >= AUDIT_EVERY
 
 
 def find_missing(

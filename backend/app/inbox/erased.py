@@ -8,7 +8,7 @@ from pathlib import Path
 from backend.app import db
 from backend.app.errors import StorageFault
 from backend.app.inbox.files import attachment_path, remove_unless_wanted
-from backend.app.store import erasure
+from backend.app.store import erased
 
 MOST_FILES = 1_000  # at once; the next time takes the rest
 
@@ -19,14 +19,14 @@ def remove_erased_files(root: Path, company_id: int, lease_seconds: int) -> tupl
     A file that another message shares stays, and is on the list no more. Raises StorageFault, for
     the first of those that could not be removed, when all were tried.
     """
-    digests = db.read(erasure.list_files, company_id, MOST_FILES)
+    digests = db.read(erased.list_files, company_id, MOST_FILES)
     removed, faults = 0, []
     for digest in digests:
         path = attachment_path(root, company_id, digest)
         try:
             gone = remove_unless_wanted(
                 path,
-                lambda digest=digest: db.read(erasure.is_attached, company_id, digest),  # type: ignore[misc]
+                lambda digest=digest: db.read(erased.is_attached, company_id, digest),  # type: ignore[misc]
                 2 * lease_seconds,
                 time.time(),
             )
@@ -34,8 +34,8 @@ def remove_erased_files(root: Path, company_id: int, lease_seconds: int) -> tupl
             faults.append(fault)
             continue
         removed += gone
-        if gone or db.read(erasure.is_attached, company_id, digest):
-            db.write(erasure.forget_file, company_id, digest)
+        if gone or db.read(erased.is_attached, company_id, digest):
+            db.write(erased.forget_file, company_id, digest)
     if faults:
         raise faults[0]
-    return removed, len(db.read(erasure.list_files, company_id, MOST_FILES))
+    return removed, len(db.read(erased.list_files, company_id, MOST_FILES))

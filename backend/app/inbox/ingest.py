@@ -23,7 +23,7 @@ from backend.app.mail.message import Address, Classification, MailKind, ParsedMa
 from backend.app.mail.parse import parse_mail
 from backend.app.mail.subject import read_subject
 from backend.app.models import LedgerState
-from backend.app.store import clients, conversations, erasure, ledger, mailboxes, messages, senders
+from backend.app.store import clients, conversations, erased, ledger, mailboxes, messages, senders
 from backend.app.store.checkpoints import advance_checkpoint
 from backend.app.store.records import Checkpoint, Lease, Place, StoredFile
 
@@ -138,7 +138,7 @@ def ingest(
         ledger.record(session, where, LedgerState.DUPLICATE, message_id=known)
         return Ingested(LedgerState.DUPLICATE, known, reason="same mail")
     # Under the fingerprint that it was stored with, which may be one of its own.
-    if erasure.is_erased(session, intake.company_id, item.mail.fingerprint):
+    if erased.is_erased(session, intake.company_id, item.mail.fingerprint):
         return _leave_erased(session, intake, where, item)
     result = _store(session, intake, item)
     ledger.record(
@@ -151,7 +151,7 @@ def _leave_erased(session: Session, intake: Intake, where: Place, item: Prepared
     """A mail of a client who was erased, met again at the server: it does not come back."""
     ledger.record(session, where, LedgerState.IGNORED, reason=ledger.ERASED)
     digests = [file.sha256 for file in item.files]
-    erasure.want_removed(session, intake.company_id, digests)
+    erased.want_removed(session, intake.company_id, digests)
     return Ingested(LedgerState.IGNORED, reason=ledger.ERASED)
 
 

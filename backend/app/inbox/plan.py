@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from backend.app.mail.folder import FolderStatus
-from backend.app.store.records import Checkpoint
+from backend.app.store.records import Checkpoint, Lease
 
 # What came so shortly before the mailbox was connected may still have to be answered.
 STILL_NEW = timedelta(days=1)
 RENUMBERINGS_IN_A_ROW = 3  # so many visits with another UIDVALIDITY each: no healthy server
+AUDIT_EVERY = timedelta(hours=1)
 EARLIEST_HORIZON = date(1970, 1, 2)
 
 
@@ -76,6 +77,11 @@ def plan_fetch(checkpoint: Checkpoint | None, server: FolderStatus) -> FetchPlan
     if checkpoint.uidvalidity != server.uidvalidity:
         return FetchPlan(1, last, True, "renumbered")
     return FetchPlan(checkpoint.last_uid + 1, last, False, "new_mail")
+
+
+def audit_is_due(lease: Lease) -> bool:
+    last = lease.audited_at or lease.connected_at
+    return last is None or lease.started_at - last >= AUDIT_EVERY
 
 
 def plan_batches(

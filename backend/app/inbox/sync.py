@@ -25,12 +25,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from backend.app import db
 from backend.app.endpoints import imap_endpoint
 from backend.app.errors import CredentialsUnreadable, FolderGone, LeaseLost, MailboxError
-from backend.app.inbox.audit import audit_is_due, audit_mailbox
 from backend.app.inbox.backoff import backoff_seconds
 from backend.app.inbox.bodies import ask_for_bodies
 from backend.app.inbox.copies import file_copies
 from backend.app.inbox.folder import WINDOW_UIDS, FolderVisit, meet_folder
-from backend.app.inbox.plan import history_since, plan_fetch, windows
+from backend.app.inbox.plan import audit_is_due, history_since, plan_fetch, windows
 from backend.app.inbox.visit import Budget, Visit, describe
 from backend.app.inbox.workers import run_workers
 from backend.app.mail.charsets import clean_line
@@ -150,11 +149,17 @@ def _sync_mailbox(visit: Visit) -> bool:
         done += [_unless_gone(visit, each, each.read_history) for each in met]
         ask_for_bodies(visit, connection)
         if all(done) and audit_is_due(lease) and not visit.budget.over:
-            audit_mailbox(visit, met)
+            _audit(visit, met)
         for each in met:
             each.require_lasting_numbers()
         file_copies(visit, connection, folders)
     return all(done)
+
+
+def _audit(visit: Visit, folders: list[FolderVisit]) -> None:
+    from backend.app.inbox.audit import audit_mailbox  # once an hour
+
+    audit_mailbox(visit, folders)
 
 
 def _horizon(run: Run, account: MailboxAccount, connected_at: datetime | None) -> date | None:

@@ -24,7 +24,7 @@ from backend.app.runtime import Report, Run
 from backend.app.store import (
     checkpoints,
     conversations,
-    erasure,
+    erased,
     ledger,
     mailboxes,
     senders,
@@ -294,7 +294,7 @@ def record_duplicates(session: Session, lease: Lease, duplicates: dict[Place, in
     One that was erased since it was looked up is left to the audit.
     """
     mailboxes.hold_lease(session, lease)
-    there = erasure.still_there(session, set(duplicates.values()))
+    there = erased.still_there(session, set(duplicates.values()))
     for place, message_id in duplicates.items():
         if message_id in there:
             ledger.record(

@@ -1,7 +1,5 @@
 """The tenants, their settings and their clients."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 

@@ -1,7 +1,5 @@
 """What an erased client leaves behind: nothing that names anybody."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 

@@ -1,7 +1,5 @@
 """Follow-ups, the outbox through which they go out, and their history."""
 
-from __future__ import annotations
-
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -58,21 +56,6 @@ class Followup(Base):
         same_company("conversations", "conversation_id"),
         same_company("inbox_integrations", "integration_id"),
         one_of("auto_state", "auto_state", AutoState),
-        # send_automatic_followups: the due ones, oldest first
-        sa.Index(
-            "ix_followups_due",
-            "next_action_at",
-            "id",
-            sqlite_where=sa.text("auto_state = 'active' AND auto_enabled"),
-            postgresql_where=sa.text("auto_state = 'active' AND auto_enabled"),
-        ),
-        # manage.py report: what waits for a person
-        sa.Index(
-            "ix_followups_held",
-            "company_id",
-            sqlite_where=sa.text("auto_state = 'held'"),
-            postgresql_where=sa.text("auto_state = 'held'"),
-        ),
         sa.Index("ix_followups_client", "client_id"),
         sa.Index("ix_followups_company", "company_id", "auto_state"),
     )
@@ -154,21 +137,6 @@ class OutboxMail(Base):
         sa.Index("ix_outbox_client_sent", "client_id", "sending_at"),
         sa.Index("ix_outbox_mailbox_sent", "integration_id", "sending_at"),
         sa.Index("ix_outbox_company_sent", "company_id", "sending_at"),
-        # send_automatic_followups: the steps that go in the mail of one
-        sa.Index(
-            "ix_outbox_carried_by",
-            "carried_by",
-            sqlite_where=sa.text("carried_by IS NOT NULL"),
-            postgresql_where=sa.text("carried_by IS NOT NULL"),
-        ),
-        # send_automatic_followups: what a killed run left, and what is uncertain
-        sa.Index(
-            "ix_outbox_unsettled",
-            "state",
-            "lease_until",
-            sqlite_where=sa.text("state IN ('claimed', 'sending', 'uncertain')"),
-            postgresql_where=sa.text("state IN ('claimed', 'sending', 'uncertain')"),
-        ),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -229,14 +197,6 @@ class FollowupHistory(Base):
         same_company("conversations", "conversation_id"),
         one_of("status", "status", HistoryStatus),
         sa.Index("ix_followup_history_followup_id", "followup_id"),
-        sa.Index(
-            "uq_followup_history_sent_step",
-            "followup_id",
-            "step",
-            unique=True,
-            sqlite_where=sa.text("status = 'sent'"),
-            postgresql_where=sa.text("status = 'sent'"),
-        ),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

@@ -1,7 +1,5 @@
 """The shared inbox: folders, conversations, messages and their attachments."""
 
-from __future__ import annotations
-
 from datetime import date
 from enum import StrEnum
 
@@ -92,24 +90,9 @@ class InboxMessage(Base):
         same_company("inbox_integrations", "integration_id"),
         one_of("kind", "kind", MailKind),
         sa.Index("ix_inbox_messages_external_id", "company_id", "external_id"),
-        sa.Index(
-            "ix_inbox_messages_about",
-            "company_id",
-            "about_external_id",
-            sqlite_where=sa.text("about_external_id IS NOT NULL"),
-            postgresql_where=sa.text("about_external_id IS NOT NULL"),
-        ),
         sa.Index("ix_inbox_messages_in_reply_to", "company_id", "in_reply_to"),
         sa.Index("ix_inbox_messages_conversation", "conversation_id", "sent_at"),
         sa.Index("ix_inbox_messages_answers", "company_id", "from_key", "arrived_at"),
-        # send_automatic_followups: how many of the company's mails came back today
-        sa.Index(
-            "ix_inbox_messages_bounces",
-            "company_id",
-            "arrived_at",
-            sqlite_where=sa.text("kind = 'bounce'"),
-            postgresql_where=sa.text("kind = 'bounce'"),
-        ),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

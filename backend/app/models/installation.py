@@ -1,7 +1,5 @@
 """What there is once: the database's own identity, and whether it is a restored copy."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 

@@ -1,7 +1,5 @@
 """Mailboxes: how to reach them (the host application's) and how far we are (ours)."""
 
-from __future__ import annotations
-
 from datetime import date
 from enum import StrEnum
 

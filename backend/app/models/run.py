@@ -1,7 +1,5 @@
 """One row for each run of a cron script."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 

@@ -1,7 +1,5 @@
 """Copies of our reminders in the Sent folders of their mailboxes."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 import sqlalchemy as sa
@@ -28,17 +26,7 @@ class SentCopy(Base):
     """
 
     __tablename__ = "sent_copies"
-    __table_args__ = (
-        one_of("state", "state", CopyState),
-        # sync_emails_periodic: what a mailbox still wants
-        sa.Index(
-            "ix_sent_copies_wanted",
-            "integration_id",
-            "next_attempt_at",
-            sqlite_where=sa.text("state = 'wanted'"),
-            postgresql_where=sa.text("state = 'wanted'"),
-        ),
-    )
+    __table_args__ = (one_of("state", "state", CopyState),)
 
     outbox_id: Mapped[int] = mapped_column(
         BigId, sa.ForeignKey("outbox.id"), primary_key=True, autoincrement=False

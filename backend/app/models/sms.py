@@ -1,7 +1,5 @@
 """Who sends a company's text messages."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 

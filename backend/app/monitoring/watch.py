@@ -9,12 +9,15 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
+from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.app import db
 from backend.app.config import Monitoring
-from backend.app.store.gauges import Gauges, load_gauges
+
+if TYPE_CHECKING:
+    from backend.app.store.gauges import Gauges
 
 log = logging.getLogger("relance.monitoring")
 
@@ -127,6 +130,8 @@ class Watch:
 def _gauges(exit_status: int) -> Gauges | None:
     if exit_status > 1:
         return None  # the database may be what is gone
+    from backend.app.store.gauges import load_gauges
+
     try:
         return db.read(load_gauges)
     except SQLAlchemyError:

@@ -6,11 +6,10 @@ the follow-ups, their outbox rows, the client, the conversations, the messages.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
@@ -21,8 +20,6 @@ from backend.app.models import (
     AutoState,
     Client,
     Conversation,
-    ErasedFile,
-    ErasedMail,
     Followup,
     FollowupHistory,
     InboxIntegration,
@@ -39,17 +36,9 @@ from backend.app.models import (
 )
 from backend.app.store import ledger
 from backend.app.store.clients import lock_client
-from backend.app.store.upsert import insert_those_not_there
+from backend.app.store.erased import batches, keep_away, want_removed
 
-BATCH = 500  # keys in one statement
 CLOCK_TOLERANCE = timedelta(minutes=2)  # between a mail server's clock and ours
-T = TypeVar("T")
-
-
-def batches(values: Collection[T]) -> Iterator[list[T]]:
-    rest = iter(values)
-    while some := list(islice(rest, BATCH)):
-        yield some
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,56 +157,6 @@ def erase(session: Session, client: ClientFound) -> Belongings:
     return found
 
 
-def is_erased(session: Session, company_id: int, fingerprint: str) -> bool:
-    """Whether this mail belonged to a client who was erased."""
-    e = ErasedMail
-    found = session.scalar(
-        sa.select(e.fingerprint).where(e.company_id == company_id, e.fingerprint == fingerprint)
-    )
-    return found is not None
-
-
-def still_there(session: Session, message_ids: Collection[int]) -> set[int]:
-    """Which of these messages exist. The caller holds its mailbox's lease: none goes meanwhile."""
-    m = InboxMessage
-    found: set[int] = set()
-    for some in batches(message_ids):
-        found.update(session.scalars(sa.select(m.id).where(m.id.in_(some))))
-    return found
-
-
-def want_removed(session: Session, company_id: int, digests: Collection[str]) -> None:
-    rows = [{"company_id": company_id, "sha256": digest} for digest in sorted(set(digests))]
-    for some in batches(rows):
-        insert_those_not_there(session, ErasedFile, some)
-
-
-def list_files(session: Session, company_id: int, limit: int) -> list[str]:
-    """What is to be removed from the disk, the longest-waiting first."""
-    f = ErasedFile
-    return list(
-        session.scalars(
-            sa.select(f.sha256)
-            .where(f.company_id == company_id)
-            .order_by(f.created_at, f.sha256)
-            .limit(limit)
-        )
-    )
-
-
-def is_attached(session: Session, company_id: int, digest: str) -> bool:
-    a = MessageAttachment
-    found = session.scalar(
-        sa.select(a.id).where(a.company_id == company_id, a.sha256 == digest).limit(1)
-    )
-    return found is not None
-
-
-def forget_file(session: Session, company_id: int, digest: str) -> None:
-    f = ErasedFile
-    session.execute(sa.delete(f).where(f.company_id == company_id, f.sha256 == digest))
-
-
 def hold_mailboxes(session: Session, company_id: int) -> None:
     """No mail of the company is taken in until the commit: each locks its mailbox's state first."""
     s = MailboxState
@@ -275,7 +214,7 @@ def _delete_followups(session: Session, client: ClientFound, followups: Sequence
     o, h = OutboxMail, FollowupHistory
     theirs = _theirs(client)
     mails = session.scalars(sa.select(o.fingerprint).where(theirs)).all()
-    _keep_away(session, client.company_id, [each for each in mails if each])
+    keep_away(session, client.company_id, [each for each in mails if each])
     of_theirs = SentCopy.outbox_id.in_(sa.select(o.id).where(theirs))
     session.execute(sa.delete(SentCopy).where(of_theirs))
     session.execute(sa.delete(o).where(theirs))
@@ -291,7 +230,7 @@ def _delete_messages(session: Session, client: ClientFound, messages: Sequence[i
     for some in batches(messages):
         of_these = m.id.in_(some)
         fingerprints = session.scalars(sa.select(m.fingerprint).where(of_these)).all()
-        _keep_away(session, client.company_id, fingerprints)
+        keep_away(session, client.company_id, fingerprints)
         session.execute(sa.delete(a).where(a.message_id.in_(some)))
         session.execute(
             sa.update(e)
@@ -317,7 +256,7 @@ def _drop_quarantined(session: Session, client: ClientFound, quarantine_id: int)
     q = QuarantinedMail
     raw = session.scalar(sa.select(q.raw).where(q.id == quarantine_id))
     fingerprint = parse_headers(raw).fingerprint if raw else None
-    _keep_away(session, client.company_id, [fingerprint] if fingerprint else [])
+    keep_away(session, client.company_id, [fingerprint] if fingerprint else [])
     ledger.drop_quarantined(session, quarantine_id, "client erased")
 
 
@@ -334,12 +273,6 @@ def _delete_conversations(session: Session, client: ClientFound) -> None:
                 .values(conversation_id=None)
             )
         session.execute(sa.delete(Conversation).where(Conversation.id.in_(some)))
-
-
-def _keep_away(session: Session, company_id: int, fingerprints: Sequence[str]) -> None:
-    rows = [{"company_id": company_id, "fingerprint": each} for each in sorted(set(fingerprints))]
-    for some in batches(rows):
-        insert_those_not_there(session, ErasedMail, some)
 
 
 def _attached(session: Session, messages: Sequence[int]) -> Iterator[list[str]]:

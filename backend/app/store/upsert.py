@@ -1,18 +1,23 @@
-"""INSERT ... ON CONFLICT: the same statement in both dialects, each from its own."""
+"""INSERT ... ON CONFLICT: the same statement in both dialects, each from its own.
+
+A run loads the dialect of its database alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from backend.app.db import database_now
 from backend.app.models import Base
 from backend.app.store.tables import table_of
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 _DONE = sa.literal(1)
 NOTHING: Mapping[str, float] = {}
@@ -20,7 +25,13 @@ NOTHING: Mapping[str, float] = {}
 
 def insert_into(dialect: str, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
     """An INSERT that knows ON CONFLICT."""
-    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    if dialect == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as insert_there
+
+        return insert_there(table)
+    from sqlalchemy.dialects.sqlite import insert
+
+    return insert(table)
 
 
 def insert_unless_there(
