@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -24,6 +25,7 @@ from backend.app.mail.parse import parse_mail
 from backend.app.mail.subject import read_subject
 from backend.app.models import LedgerState
 from backend.app.store import clients, conversations, erased, ledger, mailboxes, messages, senders
+from backend.app.store.background import Background, SameSubject, load_background
 from backend.app.store.checkpoints import advance_checkpoint
 from backend.app.store.records import Checkpoint, Lease, Place, StoredFile
 
@@ -67,6 +69,10 @@ class PreparedMail:
     filed: Filed
     sent_at: datetime
     arrived_at: datetime
+
+    @property
+    def is_ours(self) -> bool:
+        return self.classification.kind is MailKind.OWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +139,13 @@ def ingest(
     mailboxes.hold_lease(session, intake.lease)
     if checkpoint is not None and not advance_checkpoint(session, checkpoint, where.uid):
         return Ingested(LedgerState.IGNORED, reason="already read")
-    item, known = _recognise(session, intake, where, item)
-    if known is not None:
-        ledger.record(session, where, LedgerState.DUPLICATE, message_id=known)
-        return Ingested(LedgerState.DUPLICATE, known, reason="same mail")
-    # Under the fingerprint that it was stored with, which may be one of its own.
-    if erased.is_erased(session, intake.company_id, item.mail.fingerprint):
+    item, background = _recognise(session, intake, where, item)
+    if background.same is not None:
+        ledger.record(session, where, LedgerState.DUPLICATE, message_id=background.same)
+        return Ingested(LedgerState.DUPLICATE, background.same, reason="same mail")
+    if background.is_erased:
         return _leave_erased(session, intake, where, item)
-    result = _store(session, intake, item)
+    result = _store(session, intake, item, background)
     ledger.record(
         session, where, LedgerState.STORED, message_id=result.message_id, reason=result.reason
     )
@@ -157,38 +162,65 @@ def _leave_erased(session: Session, intake: Intake, where: Place, item: Prepared
 
 def _recognise(
     session: Session, intake: Intake, where: Place, item: PreparedMail
-) -> tuple[PreparedMail, int | None]:
-    """The message that this mail is already, or None and the mail under a fingerprint of its own.
+) -> tuple[PreparedMail, Background]:
+    """The mail and what is known around it; under a fingerprint of its own if it needs one.
 
     Two copies of a mail in two folders may differ by a footer. Two in one folder that say
     different things are two mails, though Message-ID, From, Date and Subject are the same.
     """
-    mail = item.mail
-    known = messages.find_message(session, intake.company_id, mail.fingerprint)
+    mail, background = item.mail, _look_around(session, intake, item)
+    known = background.same
     if known is None or not ledger.holds(session, where, known):
-        return item, known
+        return item, background
     digests = frozenset(file.sha256 for file in item.files)
     if messages.says_the_same(session, known, mail.text, digests):
-        return item, known
+        return item, background
     own = hashlib.sha256("\0".join((mail.fingerprint, mail.text, *sorted(digests))).encode())
     item = replace(item, mail=replace(mail, fingerprint=own.hexdigest()))
-    return item, messages.find_message(session, intake.company_id, item.mail.fingerprint)
+    return item, _look_around(session, intake, item)
 
 
-def _store(session: Session, intake: Intake, item: PreparedMail) -> Ingested:
-    mail, kind = item.mail, item.classification.kind
-    ours = kind is MailKind.OWN
+def _look_around(session: Session, intake: Intake, item: PreparedMail) -> Background:
+    mail, wanted = item.mail, _referred_to(item)
+    party = _client_address(intake, item)
+    return load_background(
+        session,
+        intake.company_id,
+        fingerprint=mail.fingerprint,
+        message_id=mail.message_id,
+        references=wanted,
+        of_ours=[*wanted, mail.message_id] if item.is_ours else wanted,
+        party_key=party.key if party else None,
+        subject=_same_subject(item) if party else None,
+    )
+
+
+def _same_subject(item: PreparedMail) -> SameSubject | None:
+    subject = read_subject(item.mail.subject)
+    if not subject.is_reply or not subject.key:
+        return None
+    return SameSubject(
+        subject.key,
+        since=item.sent_at - SUBJECT_JOINS_WITHIN,
+        until=item.sent_at + CLOCKS_DIFFER,
+    )
+
+
+def _store(
+    session: Session, intake: Intake, item: PreparedMail, background: Background
+) -> Ingested:
+    mail, ours = item.mail, item.is_ours
     count = 0
     if mail.sender is not None and not ours and not intake.is_history(item):
         count = senders.count_mail(session, intake.company_id, mail.sender.key, item.arrived_at)
     quiet = count > senders.STORM_MAILS
     if quiet:
         mail = replace(mail, notes=(*mail.notes, STORM_NOTE))
-    placement = place(_facts(session, intake, item, ours))
+    placement = place(_facts(intake, item, background))
+    said = _said(intake, item, background, quiet)
     conversation_id = placement.conversation_id
-    if conversation_id is None or not _append(session, intake, item, conversation_id, quiet):
-        conversation_id = _open_conversation(session, intake, item, placement)
-        _append(session, intake, item, conversation_id, quiet)
+    if conversation_id is None or not conversations.append(session, conversation_id, **said):
+        conversation_id = _open_conversation(session, intake, item, background, placement, said)
     message_id = messages.insert_message(
         session,
         mail,
@@ -211,43 +243,46 @@ def _store(session: Session, intake: Intake, item: PreparedMail) -> Ingested:
     )
 
 
-def _append(
-    session: Session, intake: Intake, item: PreparedMail, conversation_id: int, quiet: bool
-) -> bool:
-    """quiet: one mail of a flood, which asks for nobody's attention."""
-    kind = item.classification.kind
-    quiet = quiet or _is_spam(session, intake, item)
-    return conversations.append(
-        session,
-        conversation_id,
-        at=item.arrived_at,
-        unread=kind is not MailKind.OWN and not quiet and not intake.is_history(item),
-        awaits_us=None if quiet else _awaits_us(kind),
-        history=intake.is_history(item),
-        folder_id=_drawer_id(session, intake, item),
-    )
+def _said(
+    intake: Intake, item: PreparedMail, background: Background, quiet: bool
+) -> dict[str, Any]:
+    """What a conversation takes note of; see conversations.append.
+
+    quiet: one mail of a flood, which asks for nobody's attention.
+    """
+    quiet = quiet or _is_spam(item, background)
+    history = intake.is_history(item)
+    return {
+        "at": item.arrived_at,
+        "unread": not item.is_ours and not quiet and not history,
+        "awaits_us": None if quiet else _awaits_us(item.classification.kind),
+        "history": history,
+        "folder_id": _drawer_id(intake, item, background),
+    }
 
 
-def _facts(session: Session, intake: Intake, item: PreparedMail, ours: bool) -> PlacementFacts:
-    mail, about = item.mail, item.classification.about_message_id
-    references = _nearest_first(mail)
-    wanted = [*references, *([about] if about else [])]
-    candidates = [*wanted, mail.message_id] if ours else wanted
+def _facts(intake: Intake, item: PreparedMail, background: Background) -> PlacementFacts:
+    mail = item.mail
     return PlacementFacts(
         message_id=mail.message_id,
         sender_key=mail.sender.key if mail.sender else "",
         recipient_keys=frozenset(address.key for address in mail.recipients),
         own_keys=intake.own_keys,
-        ours=ours,
-        references=references,
-        bounce_of=about,
-        known=messages.find_known(session, intake.company_id, wanted),
-        reminders=messages.find_reminders(session, intake.company_id, candidates),
-        answers=messages.find_answers_to(session, intake.company_id, mail.message_id),
+        ours=item.is_ours,
+        references=_nearest_first(mail),
+        bounce_of=item.classification.about_message_id,
+        known=background.known,
+        reminders=background.reminders,
+        answers=background.answers,
         subject=mail.subject,
         by_person=item.classification.kind in (MailKind.HUMAN, MailKind.OWN),
-        same_subject=_same_subject(session, intake, item, ours),
+        same_subject=background.same_subject,
     )
+
+
+def _referred_to(item: PreparedMail) -> list[str]:
+    about = item.classification.about_message_id
+    return [*_nearest_first(item.mail), *([about] if about else [])]
 
 
 def _nearest_first(mail: ParsedMail) -> tuple[str, ...]:
@@ -256,86 +291,71 @@ def _nearest_first(mail: ParsedMail) -> tuple[str, ...]:
     return tuple(dict.fromkeys(ordered))[:MAX_REFERENCES]
 
 
-def _same_subject(session: Session, intake: Intake, item: PreparedMail, ours: bool) -> int | None:
-    subject = read_subject(item.mail.subject)
-    party = _client_address(intake, item, ours)
-    if not subject.is_reply or not subject.key or party is None:
-        return None
-    client_id = clients.find_client(session, intake.company_id, party.key)
-    if client_id is None:
-        return None
-    return conversations.find_by_subject(
-        session,
-        intake.company_id,
-        client_id,
-        subject.key,
-        since=item.sent_at - SUBJECT_JOINS_WITHIN,
-        until=item.sent_at + CLOCKS_DIFFER,
-    )
-
-
-def _client_address(intake: Intake, item: PreparedMail, ours: bool) -> Address | None:
+def _client_address(intake: Intake, item: PreparedMail) -> Address | None:
     """The outside party: who wrote, or whom we wrote to first."""
-    if not ours:
+    if not item.is_ours:
         return item.mail.sender
     outside = (a for a in item.mail.recipients if a.key not in intake.own_keys)
     return next(outside, None)
 
 
 def _open_conversation(
-    session: Session, intake: Intake, item: PreparedMail, placement: Placement
+    session: Session,
+    intake: Intake,
+    item: PreparedMail,
+    background: Background,
+    placement: Placement,
+    said: dict[str, Any],
 ) -> int:
-    subject = item.mail.subject
-    subject_key = read_subject(subject).key
-    folder_id = _drawer_id(session, intake, item)
-    if placement.reminder is not None:
-        clients.lock_client(session, placement.reminder.client_id)
-        return conversations.find_or_open_for_reminder(
-            session,
-            company_id=intake.company_id,
-            client_id=placement.reminder.client_id,
-            subject=subject,
-            subject_key=subject_key,
-            folder_id=folder_id,
+    thread: dict[str, Any] = {
+        "company_id": intake.company_id,
+        "subject": item.mail.subject,
+        "subject_key": read_subject(item.mail.subject).key,
+    }
+    reminder = placement.reminder
+    if reminder is not None:
+        clients.lock_client(session, reminder.client_id)
+        opened = conversations.find_or_open_for_reminder(
+            session, **thread, client_id=reminder.client_id, folder_id=said["folder_id"]
         )
-    client_id = _client_of(session, intake, item)
-    if client_id is not None:
-        clients.lock_client(session, client_id)
-    return conversations.find_or_open(
-        session,
-        company_id=intake.company_id,
-        thread_key=conversations.mail_thread(item.mail.fingerprint),
-        client_id=client_id,
-        subject=subject,
-        subject_key=subject_key,
-        folder_id=folder_id,
-    )
+    else:
+        thread["client_id"] = _held_client(session, intake, item, background)
+        thread["thread_key"] = conversations.mail_thread(item.mail.fingerprint)
+        new = conversations.open_by_mail(session, **thread, **said)
+        if new is not None:
+            return new
+        opened = conversations.find_or_open(session, **thread, folder_id=said["folder_id"])
+    conversations.append(session, opened, **said)
+    return opened
 
 
-def _client_of(session: Session, intake: Intake, item: PreparedMail) -> int | None:
-    kind = item.classification.kind
-    party = _client_address(intake, item, kind is MailKind.OWN)
-    if party is None:
+def _held_client(
+    session: Session, intake: Intake, item: PreparedMail, background: Background
+) -> int | None:
+    """The client behind the mail, whose row is held until the commit; None for nobody."""
+    if background.client_id is not None:
+        clients.lock_client(session, background.client_id)
+        return background.client_id
+    party, kind = _client_address(intake, item), item.classification.kind
+    welcome = kind in CLIENT_KINDS and not _is_spam(item, background)
+    if party is None or not (welcome or item.is_ours):
         return None
-    welcome = kind in CLIENT_KINDS and not _is_spam(session, intake, item)
-    if welcome or kind is MailKind.OWN:
-        return clients.find_or_create_client(session, intake.company_id, party)
-    return clients.find_client(session, intake.company_id, party.key)
+    return clients.create_client(session, intake.company_id, party)
 
 
-def _drawer_id(session: Session, intake: Intake, item: PreparedMail) -> int:
+def _drawer_id(intake: Intake, item: PreparedMail, background: Background) -> int:
     filed = item.filed
-    if filed.unless_client is None or _is_spam(session, intake, item):
+    if filed.unless_client is None or _is_spam(item, background):
         return intake.drawers[filed.slug]
     return intake.drawers[filed.unless_client]
 
 
-def _is_spam(session: Session, intake: Intake, item: PreparedMail) -> bool:
-    """A filter's verdict on somebody whom the company knows is wrong: it may be an answer."""
-    if item.filed.unless_client is None:
-        return False
-    sender = item.mail.sender
-    return sender is None or clients.find_client(session, intake.company_id, sender.key) is None
+def _is_spam(item: PreparedMail, background: Background) -> bool:
+    """A filter's verdict on somebody whom the company knows is wrong: it may be an answer.
+
+    Never asked of a mail of ours, so that the outside party is the sender.
+    """
+    return item.filed.unless_client is not None and background.client_id is None
 
 
 def _awaits_us(kind: MailKind) -> bool | None:

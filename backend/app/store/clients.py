@@ -31,8 +31,14 @@ def find_client(session: Session, company_id: int, email_key: str) -> int | None
 def find_or_create_client(session: Session, company_id: int, address: Address) -> int:
     """The client behind an address; made on first use, by whoever comes first."""
     found = find_client(session, company_id, address.key)
-    if found is not None:
-        return found
+    return create_client(session, company_id, address) if found is None else found
+
+
+def create_client(session: Session, company_id: int, address: Address) -> int:
+    """The new client behind an address, or the one whom somebody made since the look.
+
+    Its row is held until the commit, as by lock_client.
+    """
     created: int | None = insert_unless_there(
         session,
         Client,
@@ -48,7 +54,9 @@ def find_or_create_client(session: Session, company_id: int, address: Address) -
         return created
     # Somebody came between the look and the insert, and has committed since: it is there now.
     given = {"company_id": company_id, "email_key": address.key[:320]}
-    return int(session.execute(_FIND, given).scalar_one())
+    found = int(session.execute(_FIND, given).scalar_one())
+    lock_client(session, found)
+    return found
 
 
 def lock_client(session: Session, client_id: int) -> None:

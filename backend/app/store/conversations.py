@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from backend.app.models import Conversation, ConversationStatus, InboxFolder, InboxMessage
+from backend.app.models import Conversation, ConversationStatus, InboxFolder
 from backend.app.store.clients import lock_client
 from backend.app.store.tables import table_of
 from backend.app.store.upsert import insert_unless_there
@@ -50,24 +50,6 @@ _APPEND = (
         last_message_at=sa.case((_NEWEST, _AT), else_=_C.last_message_at),
     )
     .returning(_C.id)
-)
-_M = table_of(InboxMessage).c
-_SAID_THEN = sa.exists().where(
-    _M.conversation_id == _C.id,
-    _M.sent_at.between(sa.bindparam("since"), sa.bindparam("until")),
-)
-_FIND_BY_SUBJECT = (
-    sa.select(_C.id)
-    .where(
-        _C.company_id == sa.bindparam("company_id"),
-        _C.client_id == sa.bindparam("client_id"),
-        _C.source == EMAIL,
-        _C.subject_key == sa.bindparam("subject_key"),
-        _C.last_message_at >= sa.bindparam("since"),
-        _SAID_THEN,
-    )
-    .order_by(_C.last_message_at.desc())
-    .limit(1)
 )
 _APPEND_TURN = _APPEND.values(status=sa.case((_NEWEST, sa.bindparam("turn")), else_=_C.status))
 
@@ -177,23 +159,40 @@ def find_or_open_for_reminder(
     )
 
 
-def find_by_subject(
+def open_by_mail(
     session: Session,
+    *,
     company_id: int,
-    client_id: int,
+    thread_key: str,
+    client_id: int | None,
+    subject: str,
     subject_key: str,
-    since: datetime,
-    until: datetime,
+    folder_id: int | None,
+    at: datetime,
+    unread: bool,
+    awaits_us: bool | None,
+    history: bool,
 ) -> int | None:
-    """The client's newest conversation with this subject in which something was said then."""
-    given = {
-        "company_id": company_id,
-        "client_id": client_id,
-        "subject_key": subject_key,
-        "since": since,
-        "until": until,
-    }
-    return session.scalar(_FIND_BY_SUBJECT, given)
+    """As find_or_open and append together; None when there is a conversation of that thread."""
+    turn = _turn(awaits_us, history) or ConversationStatus.OPEN
+    opened: int | None = insert_unless_there(
+        session,
+        Conversation,
+        {
+            "company_id": company_id,
+            "source": EMAIL,
+            "thread_key": thread_key,
+            "client_id": client_id,
+            "subject": subject[:500],
+            "subject_key": subject_key[:200],
+            "folder_id": folder_id,
+            "unread_count": int(unread),
+            "last_message_at": at,
+            "status": turn.value,
+        },
+        Conversation.id,
+    )
+    return opened
 
 
 def append(

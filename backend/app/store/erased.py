@@ -22,15 +22,6 @@ def batches(values: Collection[T]) -> Iterator[list[T]]:
         yield some
 
 
-def is_erased(session: Session, company_id: int, fingerprint: str) -> bool:
-    """Whether this mail belonged to a client who was erased."""
-    e = ErasedMail
-    found = session.scalar(
-        sa.select(e.fingerprint).where(e.company_id == company_id, e.fingerprint == fingerprint)
-    )
-    return found is not None
-
-
 def still_there(session: Session, message_ids: Collection[int]) -> set[int]:
     """Which of these messages exist. The caller holds its mailbox's lease: none goes meanwhile."""
     m = InboxMessage

@@ -4,72 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from backend.app.mail.identity import SYNTHETIC_DOMAIN
-from backend.app.mail.message import Classification, MailKind, ParsedMail, address_key
+from backend.app.mail.message import Classification, MailKind, ParsedMail
 from backend.app.mail.msgid import MOST_REFERENCES
-from backend.app.models import (
-    Client,
-    Conversation,
-    InboxMessage,
-    MessageAttachment,
-    OutboxMail,
-)
-from backend.app.store.records import Known, Reminder, StoredFile
+from backend.app.models import InboxMessage, MessageAttachment
+from backend.app.store.records import StoredFile
 from backend.app.store.tables import table_of
 from backend.app.store.upsert import insert_unless_there
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)  # nothing was stored before
 
 _M = table_of(InboxMessage).c
-_C = table_of(Conversation).c
-_CLIENT = table_of(Client).c
-_O = table_of(OutboxMail).c
 _OF_COMPANY = _M.company_id == sa.bindparam("company_id")
 _OF_FINGERPRINT = (_OF_COMPANY, _M.fingerprint == sa.bindparam("fingerprint"))
-_FIND = sa.select(_M.id).where(*_OF_FINGERPRINT)
 _FIND_CONVERSATION = sa.select(_M.conversation_id).where(*_OF_FINGERPRINT)
-_KNOWN = (
-    sa.select(
-        _M.external_id,
-        _M.conversation_id,
-        _M.from_key,
-        _M.recipients,
-        _M.is_from_client,
-        _M.subject,
-        _CLIENT.email_key,
-    )
-    .join_from(table_of(InboxMessage), table_of(Conversation), _C.id == _M.conversation_id)
-    .outerjoin(table_of(Client), _CLIENT.id == _C.client_id)
-    .where(_OF_COMPANY)
-    .order_by(_M.id)
-    .limit(200)
-)
-_FIND_KNOWN = _KNOWN.where(_M.external_id.in_(sa.bindparam("external_ids", expanding=True)))
-_FIND_ANSWERS = _KNOWN.where(_M.in_reply_to == sa.bindparam("external_id"))
-_FIND_REMINDERS = (
-    sa.select(
-        _O.id,
-        _O.message_id,
-        _O.client_id,
-        _CLIENT.email_key,
-        _O.recipient,
-        sa.func.coalesce(_M.conversation_id, _O.conversation_id).label("conversation_id"),
-    )
-    .join_from(table_of(OutboxMail), table_of(Client), _CLIENT.id == _O.client_id)
-    .outerjoin(
-        table_of(InboxMessage),
-        sa.and_(_M.company_id == _O.company_id, _M.fingerprint == _O.fingerprint),
-    )
-    .where(
-        _O.company_id == sa.bindparam("company_id"),
-        _O.message_id.in_(sa.bindparam("message_ids", expanding=True)),
-    )
-)
 # When a person on the client's side last wrote since `since`: the client from anywhere, or anybody
 # but us in the conversation of the reminders. Vacation notices, bounces and newsletters are no
 # answer. What arrived since `earliest` and came into the inbox since `since` counts too: it crossed
@@ -125,10 +77,6 @@ _LOAD_THREAD = (
 _ATTACH = sa.insert(table_of(MessageAttachment))
 
 
-def find_message(session: Session, company_id: int, fingerprint: str) -> int | None:
-    return session.scalar(_FIND, {"company_id": company_id, "fingerprint": fingerprint})
-
-
 def says_the_same(session: Session, message_id: int, text: str, digests: frozenset[str]) -> bool:
     """Whether a message has this text, white space aside, and these attachments (SHA-256)."""
     content = session.scalar(sa.select(InboxMessage.content).where(InboxMessage.id == message_id))
@@ -148,53 +96,6 @@ def find_messages(
         )
     ).all()
     return {row.fingerprint: row.id for row in rows}
-
-
-def find_known(session: Session, company_id: int, external_ids: Sequence[str]) -> list[Known]:
-    """The company's messages with these Message-IDs; never another company's."""
-    if not external_ids:
-        return []
-    given = {"company_id": company_id, "external_ids": list(external_ids)}
-    return _known(session.execute(_FIND_KNOWN, given))
-
-
-def find_answers_to(session: Session, company_id: int, external_id: str) -> list[Known]:
-    """The company's messages that came as a reply to this one before it was here itself."""
-    given = {"company_id": company_id, "external_id": external_id}
-    return _known(session.execute(_FIND_ANSWERS, given))
-
-
-def _known(rows: sa.Result[Any]) -> list[Known]:
-    return [
-        Known(
-            row.external_id,
-            row.conversation_id,
-            row.email_key,
-            frozenset((row.from_key, *row.recipients)),
-            row.is_from_client,
-            row.subject,
-        )
-        for row in rows
-    ]
-
-
-def find_reminders(
-    session: Session, company_id: int, message_ids: Sequence[str]
-) -> dict[str, Reminder]:
-    """Our own reminders by Message-ID, those too whose settlement is still to come.
-
-    conversation_id: where the reminder lies, else where it was meant to go when it was claimed.
-    """
-    if not message_ids:
-        return {}
-    given = {"company_id": company_id, "message_ids": list(message_ids)}
-    rows = session.execute(_FIND_REMINDERS, given).all()
-    return {
-        row.message_id: Reminder(
-            row.id, row.client_id, row.email_key, address_key(row.recipient), row.conversation_id
-        )
-        for row in rows
-    }
 
 
 def insert_message(
