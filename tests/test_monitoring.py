@@ -431,7 +431,7 @@ def test_no_secret_and_no_mails_text_is_ever_logged_or_shown(
 
     one_more()
     with monkeypatch.context() as broken:
-        broken.setattr("backend.app.inbox.ingest.prepare", stumble)
+        broken.setattr("backend.app.inbox.prepare.prepare", stumble)
         broken.setattr(send, "claim_followup", stumble)
         shown += [installation.as_cron(script, verbose=True)[1] for script in ("sync", "followups")]
     manage = Manage(installation)

@@ -110,6 +110,10 @@ class StorageFault(RelanceError):
     """Files cannot be written here: a full disk, or a directory without permission."""
 
 
+class ParserDied(RelanceError):
+    """The process that parsed a mail died of it: a fault of a library, or of memory."""
+
+
 class NotSent(RelanceError):
     """The mail certainly did not go out. `permanent`: another try would get the same answer.
 

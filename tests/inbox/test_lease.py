@@ -11,7 +11,8 @@ import pytest
 from backend.app import db
 from backend.app.errors import LeaseLost
 from backend.app.inbox import visit
-from backend.app.inbox.ingest import ingest, prepare
+from backend.app.inbox.ingest import ingest
+from backend.app.inbox.prepare import prepare
 from backend.app.models import (
     Client,
     Conversation,

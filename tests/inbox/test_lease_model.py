@@ -28,7 +28,8 @@ from hypothesis.stateful import (
 from backend.app import db
 from backend.app.errors import LeaseLost
 from backend.app.inbox import visit
-from backend.app.inbox.ingest import Intake, ingest, prepare
+from backend.app.inbox.ingest import ingest
+from backend.app.inbox.prepare import Intake, prepare
 from backend.app.models import (
     FolderCheckpoint,
     InboxIntegration,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from backend.app.inbox.backoff import backoff_seconds
-from backend.app.inbox.ingest import held_arrival, held_date
+from backend.app.inbox.prepare import held_arrival, held_date
 from backend.app.mail.subject import Subject, read_subject
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -25,7 +25,7 @@ def ask_for_bodies(visit: Visit, connection: MailboxConnection) -> None:
 
 
 def _ask(visit: Visit, connection: MailboxConnection, due: Sequence[Quarantined]) -> None:
-    from backend.app.inbox.ingest import held_arrival
+    from backend.app.inbox.prepare import held_arrival
     from backend.app.inbox.reader import NO_BODY
 
     for kept in due:

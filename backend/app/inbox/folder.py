@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("relance.sync")
 
-CHUNK_MAILS = 200  # of history, before its lower end moves
+CHUNK_MAILS = 1_000  # of history, before its lower end moves
 WINDOW_UIDS = 50_000  # the widest range whose UIDs are asked for at once
 
 
@@ -103,6 +103,7 @@ class FolderVisit:
         if self.visit.budget.over:
             return False
         existing, wanted = self._listed(low, high, since)
+        self.visit.find_help(len(wanted))
         if not reader.read(wanted):
             return False
         left = len(existing) - len(wanted)
@@ -138,6 +139,7 @@ class FolderVisit:
         existing, wanted = self._listed(low, high, visit.history_since)
         if wanted:
             visit.expect(len(wanted))
+            visit.find_help(len(wanted))
         for stretch in plan_stretches(existing, wanted, low, CHUNK_MAILS):
             if not reader.read(stretch.uids):
                 return False

@@ -1,4 +1,4 @@
-"""One mail into the shared inbox: prepared without the database, then one transaction.
+"""One mail, prepared, into the shared inbox: one transaction.
 
 Lock order: the mailbox's lease, the client, the conversation, the message.
 """
@@ -6,73 +6,29 @@ Lock order: the mailbox's lease, the client, the conversation, the message.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from backend.app.errors import RaceLost
-from backend.app.inbox.files import save_attachments
-from backend.app.inbox.filing import Filed, choose_drawer
 from backend.app.inbox.placement import Placement, PlacementFacts, place
-from backend.app.inbox.rules import NO_RULES, FilingRules
-from backend.app.mail.classify import classify
-from backend.app.mail.message import Address, Classification, MailKind, ParsedMail
-from backend.app.mail.parse import parse_mail
+from backend.app.inbox.prepare import Intake, PreparedMail
+from backend.app.mail.message import Address, MailKind, ParsedMail
 from backend.app.mail.subject import read_subject
 from backend.app.models import LedgerState
 from backend.app.store import clients, conversations, erased, ledger, mailboxes, messages, senders
 from backend.app.store.background import Background, SameSubject, load_background
 from backend.app.store.checkpoints import advance_checkpoint
-from backend.app.store.records import Checkpoint, Lease, Place, StoredFile
+from backend.app.store.records import Checkpoint, Place
 
 SUBJECT_JOINS_WITHIN = timedelta(days=30)
 CLOCKS_DIFFER = timedelta(days=1)  # an answer may be dated before what it answers
 MAX_REFERENCES = 32
-EARLIEST_DATE = datetime(1990, 1, 1, tzinfo=UTC)
 STORM_NOTE = f"one of a flood: more than {senders.STORM_MAILS} mails of its sender within the hour"
 # Whose mails make their senders clients: people, and people's vacation notices.
 CLIENT_KINDS = frozenset({MailKind.HUMAN, MailKind.AUTO_REPLY})
-
-
-@dataclass(frozen=True, slots=True)
-class Intake:
-    """What is the same for every mail of one visit to a mailbox. drawers: slug -> folder id.
-
-    history_before: what arrived before this instant was there long before us (aware UTC).
-    """
-
-    lease: Lease
-    company_id: int
-    own_keys: frozenset[str]
-    drawers: Mapping[str, int]
-    attachments_dir: Path
-    rules: FilingRules = NO_RULES
-    rules_error: str | None = None
-    history_before: datetime | None = None
-
-    def is_history(self, item: PreparedMail) -> bool:
-        """Old mail comes as read and answered: nobody has to look at it."""
-        return self.history_before is not None and item.arrived_at < self.history_before
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedMail:
-    """A mail that only needs the database now: its attachments are on disk already."""
-
-    mail: ParsedMail
-    classification: Classification
-    files: tuple[StoredFile, ...]
-    filed: Filed
-    sent_at: datetime
-    arrived_at: datetime
-
-    @property
-    def is_ours(self) -> bool:
-        return self.classification.kind is MailKind.OWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,45 +40,6 @@ class Ingested:
     conversation_id: int | None = None
     reason: str = ""
     storm_begins: bool = False
-
-
-def prepare(
-    intake: Intake, raw: bytes, arrived_at: datetime, notes: tuple[str, ...] = ()
-) -> PreparedMail:
-    """Parse, classify, and put the attachments on disk. Raises StorageFault.
-
-    notes: what people should know of how it was fetched, besides what the parser says.
-    """
-    mail = parse_mail(raw)
-    if notes:
-        mail = replace(mail, notes=(*notes, *mail.notes))
-    classification = classify(mail, intake.own_keys)
-    return PreparedMail(
-        mail=mail,
-        classification=classification,
-        files=save_attachments(intake.attachments_dir, intake.company_id, mail.attachments),
-        filed=choose_drawer(classification.kind, mail, intake.rules),
-        sent_at=held_date(mail.date, arrived_at),
-        arrived_at=arrived_at,
-    )
-
-
-def held_date(date: datetime | None, arrived_at: datetime) -> datetime:
-    """The Date header, but never after the arrival and never absurdly old."""
-    if date is None or date < EARLIEST_DATE:
-        return arrived_at
-    return min(date, arrived_at)
-
-
-def held_arrival(internal_date: datetime | None, now: datetime) -> datetime:
-    """INTERNALDATE, but never in the future and never absurdly old: `now` then, or without one.
-
-    APPEND lets anybody with the mailbox's password choose it (RFC 3501, 6.3.11), and a
-    conversation's last_message_at never goes back.
-    """
-    if internal_date is None or internal_date < EARLIEST_DATE:
-        return now
-    return min(internal_date, now)
 
 
 def ingest(

@@ -9,16 +9,17 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from itertools import zip_longest
 from typing import NoReturn
 
 from backend.app import db
 from backend.app.errors import NetworkFault, RelanceError, ServerFault
-from backend.app.inbox.ingest import held_arrival
 from backend.app.inbox.large import fetch_text
 from backend.app.inbox.plan import is_restless, plan_batches
+from backend.app.inbox.prepare import Ready, Unprepared, held_arrival
 from backend.app.inbox.visit import (
     Kept,
     Visit,
@@ -38,7 +39,7 @@ log = logging.getLogger("relance.sync")
 NO_BODY = "the server lists this mail but gives no body"
 PATIENCE = 3  # visits that failed in a row
 TROUBLE = ("server", "network")
-CHUNK_MAILS = 200  # how many sizes are asked for at once
+CHUNK_MAILS = 1_000  # how many sizes are asked for at once
 BATCH_MAILS = 50
 
 
@@ -74,6 +75,7 @@ class FolderReader:
     role: str
     checkpoint: Checkpoint
     moves: bool
+    ready: dict[int, Ready] = field(default_factory=dict)  # what the helper prepares, by UID
 
     def read(self, uids: Sequence[int]) -> bool:
         """Read these UIDs, ascending; False when the budget ended before."""
@@ -122,9 +124,22 @@ class FolderReader:
             return partial(_raise, refusal)
         if large:
             return partial(self._fetch_text, batch)
-        if thread is not None and batch.size <= visit.run.settings.sync_batch_bytes:
-            return thread.submit(self.connection.mails, batch.uids).result
-        return partial(self.connection.mails, batch.uids)
+        if batch.size > visit.run.settings.sync_batch_bytes:
+            return partial(self.connection.mails, batch.uids)
+        if thread is None:
+            return partial(self._fetch_ahead, batch.uids)
+        return thread.submit(self._fetch_ahead, batch.uids).result
+
+    def _fetch_ahead(self, uids: Sequence[int]) -> list[FetchedMail]:
+        """Fetch, and hand over to the helper if there is one."""
+        mails = self.connection.mails(uids)
+        given = [Unprepared(mail.raw, self._arrival(mail), mail.notes) for mail in mails]
+        for mail, ready in zip(mails, self.visit.hand_over(given) or (), strict=False):
+            self.ready[mail.uid] = ready
+        return mails
+
+    def _arrival(self, mail: FetchedMail) -> datetime:
+        return held_arrival(mail.arrived_at, self.visit.run.now())
 
     def _is_large(self, batch: Batch) -> bool:
         return len(batch.uids) == 1 and batch.size > self.visit.run.settings.sync_large_bytes
@@ -233,8 +248,11 @@ class FolderReader:
 
     def _read_mail(self, mail: FetchedMail) -> None:
         visit, place = self.visit, self._place(mail.uid)
-        arrived_at = held_arrival(mail.arrived_at, visit.run.now())
-        outcome = visit.take_in(self.role, place, mail.raw, arrived_at, self._moving, mail.notes)
+        arrived_at = self._arrival(mail)
+        ready = self.ready.pop(mail.uid, None)
+        outcome = visit.take_in(
+            self.role, place, mail.raw, arrived_at, self._moving, mail.notes, ready
+        )
         if isinstance(outcome, Exception):
             kept = Kept(mail.raw, mail.raw, arrived_at, describe(outcome))
             db.write(quarantine_mail, visit.lease, self._moving, place, kept)

@@ -14,6 +14,7 @@ the next one goes on. Only a database that cannot be used ends the run.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import time
@@ -93,7 +94,8 @@ def visit_mailbox(visit: Visit) -> None:
     """One visit under a lease. Errors of the mailbox are recorded with it, never raised."""
     lease = visit.lease
     try:
-        caught_up = _sync_mailbox(visit)
+        with contextlib.closing(visit):
+            caught_up = _sync_mailbox(visit)
         db.write(mailboxes.release_after_success, lease, caught_up=caught_up)
     except LeaseLost as lost:
         log.warning("lease lost: %s", lost)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from backend.app import db
-from backend.app.errors import DayUsedUp, LeaseLost, SettingsInvalid, StorageFault
+from backend.app.errors import DayUsedUp, LeaseLost, ParserDied, SettingsInvalid, StorageFault
 from backend.app.inbox.plan import history_before
 from backend.app.mail.charsets import clean_line
 from backend.app.models import LedgerState
@@ -33,11 +35,14 @@ from backend.app.store import (
 from backend.app.store.records import Checkpoint, Lease, Place, Quarantined
 
 if TYPE_CHECKING:
-    from backend.app.inbox.ingest import Ingested, Intake, PreparedMail
+    from backend.app.inbox.helper import Helper
+    from backend.app.inbox.ingest import Ingested
+    from backend.app.inbox.prepare import Intake, PreparedMail, Ready, Unprepared
 
 log = logging.getLogger("relance.sync")
 
 RETRIES_A_VISIT = 20  # of quarantined mails
+WORTH_A_HELPER = 400  # mails that are to be read: what its start costs is what 300 take
 
 
 @dataclass(slots=True)
@@ -96,6 +101,7 @@ class Visit:
         self.budget = budget
         self.history_since = history_since
         self._intake: Intake | None = None
+        self._helper: Helper | None = None
 
     @property
     def intake(self) -> Intake:
@@ -109,6 +115,22 @@ class Visit:
 
     def expect(self, mails: int) -> None:
         self.run.progress.expect(self.lease.integration_id, mails)
+
+    def find_help(self, mails: int) -> None:
+        """So many mails are to be read now. Many of them are worth a helper's start."""
+        if mails >= WORTH_A_HELPER and self._helper is None:
+            from backend.app.inbox.helper import find_helper
+
+            self._helper = find_helper(self.intake)
+
+    def hand_over(self, mails: Sequence[Unprepared]) -> list[Ready] | None:
+        """See Helper.hand_over; None without a helper."""
+        return self._helper.hand_over(mails) if self._helper else None
+
+    def close(self) -> None:
+        if self._helper is not None:
+            self._helper.close()
+            self._helper = None
 
     def may_go_on(self) -> bool:
         """Whether another batch may be read: there is time, and nobody waits behind a slice."""
@@ -141,18 +163,21 @@ class Visit:
         arrived_at: datetime,
         origin: Checkpoint | Quarantined | None,
         notes: tuple[str, ...] = (),
+        ready: Ready | None = None,
     ) -> Ingested | Exception:
         """Store one mail, or say why it could not be handled; everything was rolled back then.
 
         origin: the checkpoint that moves, or what leaves the quarantine, in the same commit.
-        None for history, whose end moves stretch by stretch.
+        None for history, whose end moves stretch by stretch. ready: gives the mail as prepared
+        elsewhere.
         Raises LeaseLost, and SQLAlchemyError when the database cannot be used.
         """
-        from backend.app.inbox.ingest import ingest, prepare
+        from backend.app.inbox.ingest import ingest
+        from backend.app.inbox.prepare import prepare
 
         self.run.progress.advance(self.lease.integration_id)
         try:
-            item = prepare(self.intake, raw, arrived_at, notes)
+            item = ready() if ready else prepare(self.intake, raw, arrived_at, notes)
             if isinstance(origin, Quarantined):
                 result = db.write(replay, self.intake, origin, item)
             else:
@@ -202,10 +227,22 @@ class Visit:
             if kept is None or self.budget.over:
                 return
             self.budget.mails -= 1
-            outcome = self.take_in("quarantine", kept.place, kept.raw, kept.arrived_at, kept)
+            ready = self._apart(kept)
+            outcome = self.take_in(
+                "quarantine", kept.place, kept.raw, kept.arrived_at, kept, ready=ready
+            )
             if isinstance(outcome, Exception):
                 our_fault = isinstance(outcome, StorageFault)
                 db.write(ledger.postpone_quarantined, kept, describe(outcome), our_fault=our_fault)
+
+    def _apart(self, kept: Quarantined) -> Ready | None:
+        """A mail that a process died of is never parsed in this one."""
+        if not kept.error.startswith(ParserDied.__name__):
+            return None
+        from backend.app.inbox.helper import prepare_alone
+        from backend.app.inbox.prepare import Unprepared
+
+        return partial(prepare_alone, self.intake, Unprepared(kept.raw, kept.arrived_at))
 
 
 def describe(error: Exception) -> str:
@@ -221,7 +258,7 @@ def load_intake(session: Session, run: Run, lease: Lease) -> Intake:
     With filing rules that are wrong, mail goes where it would without any.
     """
     from backend.app.inbox.filing import drawer_names
-    from backend.app.inbox.ingest import Intake
+    from backend.app.inbox.prepare import Intake
     from backend.app.inbox.rules import NO_RULES, load_filing_rules
 
     company = tenants.load_company(session, lease.company_id)

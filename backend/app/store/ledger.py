@@ -168,7 +168,7 @@ def _due_quarantined(integration_id: int) -> sa.Select[QuarantinedMail]:
 
 def _quarantined(row: QuarantinedMail) -> Quarantined:
     place = Place(row.integration_id, row.folder, row.uidvalidity, row.uid)
-    return Quarantined(row.id, place, row.raw, row.arrived_at, row.attempts)
+    return Quarantined(row.id, place, row.raw, row.arrived_at, row.attempts, row.error)
 
 
 def keep_body(session: Session, quarantined: Quarantined, raw: bytes, arrived_at: datetime) -> None:

@@ -110,6 +110,7 @@ class Quarantined:
     raw: bytes
     arrived_at: datetime
     attempts: int
+    error: str
 
 
 @dataclass(frozen=True, slots=True)

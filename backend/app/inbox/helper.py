@@ -1,0 +1,138 @@
+"""A second process prepares mails while this one stores them: where many wait, on several cores.
+
+    this process     fetch the next batch -> hand it over ... store this one, mail by mail
+    the helper                               prepare ...... -> PreparedMail
+
+Parsing is a third of a first sync's work and needs nothing of the database. The helper holds a
+few mails at a time, ends with this process, however that ends, and is used for nothing that is
+not done just as well without it: what is not back in time is prepared here.
+
+A mail on which the helper dies, and dies again when it is alone with it, is quarantined by itself;
+no process that stores mail ever parses it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from multiprocessing.connection import wait
+
+from backend.app.errors import ParserDied
+from backend.app.inbox.prepare import Intake, PreparedMail, Ready, Unprepared, prepare
+
+AT_ONCE = 8  # mails handed over together: enough to make the handing over cheap
+SPARE_CORES = max(0, (os.cpu_count() or 1) - 1)
+
+_places = threading.BoundedSemaphore(max(1, SPARE_CORES))
+_intake: Intake | None = None  # in the helper: what is the same for all mails
+
+
+class Helper:
+    """The helper of one visit. Its methods are called by one thread at a time."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._pool = _start(intake)
+
+    def hand_over(self, mails: Sequence[Unprepared]) -> list[Ready]:
+        """What gives each of them back, prepared; raises what prepare raises, or ParserDied."""
+        ready: list[Ready] = []
+        for start in range(0, len(mails), AT_ONCE):
+            some = mails[start : start + AT_ONCE]
+            future, handed_over = self._submit(some), time.monotonic()
+            ready += [
+                partial(self._give, future, number, mail, handed_over)
+                for number, mail in enumerate(some)
+            ]
+        return ready
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        _places.release()
+
+    def _submit(self, mails: Sequence[Unprepared]) -> Future[list[PreparedMail | Exception]]:
+        try:
+            return self._pool.submit(_prepare_all, mails)
+        except BrokenProcessPool:
+            self._pool = _start(self._intake)
+            return self._pool.submit(_prepare_all, mails)
+
+    def _give(
+        self,
+        future: Future[list[PreparedMail | Exception]],
+        number: int,
+        mail: Unprepared,
+        handed_over: float,
+    ) -> PreparedMail:
+        try:
+            prepared = future.result()[number]
+        except BrokenProcessPool:
+            return prepare_alone(self._intake, mail)
+        # Whoever removes an erased client's files counts on it (see files.remove_unless_wanted).
+        if time.monotonic() - handed_over > self._intake.lease.seconds:
+            return prepare(self._intake, mail.raw, mail.arrived_at, mail.notes)
+        return _outcome(prepared)
+
+
+def find_helper(intake: Intake) -> Helper | None:
+    """A helper for this visit; None where no core is spare, or other visits have them all."""
+    if not SPARE_CORES or not _places.acquire(blocking=False):
+        return None
+    return Helper(intake)
+
+
+def prepare_alone(intake: Intake, mail: Unprepared) -> PreparedMail:
+    """In a process of its own. Raises what prepare raises, or ParserDied."""
+    with _start(intake) as pool:
+        try:
+            return _outcome(pool.submit(_prepare_all, [mail]).result()[0])
+        except BrokenProcessPool:
+            raise ParserDied("the process that parsed this mail died of it") from None
+
+
+def _start(intake: Intake) -> ProcessPoolExecutor:
+    # Not a fork: this process has threads and database connections.
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin_work, (intake,))
+
+
+def _outcome(prepared: PreparedMail | Exception) -> PreparedMail:
+    if isinstance(prepared, Exception):
+        raise prepared
+    return prepared
+
+
+# -- in the helper -----------------------------------------------------------------------------
+
+
+def _begin_work(intake: Intake) -> None:
+    global _intake
+    _intake = intake
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the run ends it when it has ended
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A killed run closes nothing: without this its helper would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _prepare_all(mails: Sequence[Unprepared]) -> list[PreparedMail | Exception]:
+    return [_prepare_one(mail) for mail in mails]
+
+
+def _prepare_one(mail: Unprepared) -> PreparedMail | Exception:
+    assert _intake is not None  # noqa: S101 (_begin_work came first)
+    try:
+        return prepare(_intake, mail.raw, mail.arrived_at, mail.notes)
+    except Exception as error:  # noqa: BLE001 (raised where the mail is stored)
+        return error

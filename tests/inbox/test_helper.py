@@ -1,0 +1,108 @@
+"""Mails prepared by a second process: the same ones; one that kills it costs itself alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from backend.app.config import ROOT
+from backend.app.inbox import helper, prepare, visit
+from backend.app.inbox.helper import _begin_work
+from backend.app.inbox.prepare import Intake
+from backend.app.models import MessageAttachment, QuarantinedMail
+from tests.inbox.desk import Desk, ago
+from tests.inbox.test_failures import with_attachment
+from tests.servers.shared import process_state, wait_until
+
+POISON = b"poison@client.test"
+
+
+def die_of_poison(intake: Intake) -> None:
+    """In the helper: a library that crashes on one mail."""
+    _begin_work(intake)
+    real = helper.prepare
+
+    def prepare_or_die(intake: Intake, raw: bytes, *more: Any) -> Any:
+        if POISON in raw:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(intake, raw, *more)
+
+    helper.prepare = prepare_or_die
+
+
+@pytest.fixture
+def helped(embedded_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A helper for every mail; none is prepared by the process that stores it."""
+
+    def never(*_: Any) -> None:
+        raise AssertionError("prepared here")
+
+    monkeypatch.setattr(visit, "WORTH_A_HELPER", 1)
+    monkeypatch.setattr(helper, "SPARE_CORES", 1)
+    monkeypatch.setattr(helper, "AT_ONCE", 2)
+    monkeypatch.setattr(prepare, "prepare", never)
+    return embedded_desk
+
+
+def test_a_helper_prepares_what_is_stored_here(helped: Desk) -> None:
+    for number in range(5):
+        helped.receive(with_attachment(helped, f"mail {number}"))
+    assert helped.sync() == {"mailboxes": 1, "stored": 5}
+    assert helped.subjects() == [f"mail {number}" for number in range(5)]
+    assert len(helped.installation.rows(MessageAttachment)) == 5
+
+
+def test_what_goes_wrong_in_the_helper_is_told_here(helped: Desk) -> None:
+    place = helped.installation.settings.attachments_dir / str(helped.company)
+    place.parent.mkdir(exist_ok=True)
+    place.write_text("no directory can be made here")
+    helped.receive(helped.mail("before"))
+    helped.receive(with_attachment(helped, "with a file"))
+    assert helped.sync() == {"mailboxes": 1, "stored": 1, "quarantined": 1}
+    (kept,) = helped.installation.rows(QuarantinedMail)
+    assert kept.error.startswith("StorageFault: ")
+
+
+def test_a_mail_of_which_the_helper_dies_is_quarantined_alone(
+    helped: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(helper, "_begin_work", die_of_poison)
+    for name in ("1st", "2nd", "poison", "4th", "5th"):
+        helped.receive(helped.mail(name, message_id=f"<{name}@client.test>"))
+    assert helped.sync() == {"mailboxes": 1, "stored": 4, "quarantined": 1}
+    assert helped.subjects() == ["1st", "2nd", "4th", "5th"]
+
+    # Tried again, it does not get at the process that stores mail either.
+    due = sa.update(QuarantinedMail).values(next_attempt_at=ago(minutes=1))
+    helped.installation.change(lambda s: s.execute(due))
+    assert helped.sync() == {"mailboxes": 1, "quarantined": 1}
+    monkeypatch.setattr(helper, "_begin_work", _begin_work)  # the library was mended
+    helped.installation.change(lambda s: s.execute(due))
+    assert helped.sync() == {"mailboxes": 1, "stored": 1}
+    assert "poison" in helped.subjects()
+
+
+def test_a_helper_ends_with_a_run_that_is_killed() -> None:
+    code = (
+        "import sys, time\n"
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "import os, multiprocessing\n"
+        "from backend.app.inbox.helper import _begin_work\n"
+        "if __name__ == '__main__':\n"
+        "    spawn = multiprocessing.get_context('spawn')\n"
+        "    pool = ProcessPoolExecutor(1, spawn, _begin_work, (None,))\n"
+        "    print(pool.submit(os.getpid).result(), flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    script = [sys.executable, "-c", code]
+    with subprocess.Popen(script, cwd=ROOT, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        pid = int(run.stdout.readline())
+        run.kill()
+    wait_until(lambda: process_state(pid) in (None, "Z"), "the helper ends")
