@@ -9,7 +9,6 @@ it is met first. The file holds one number; it must not be restored together wit
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from hashlib import sha256
@@ -53,28 +52,37 @@ class Mark:
     def remember(self, counted: Count) -> None:
         """Durable when it returns: whatever went out afterwards is newer than no mark."""
         file = self._file(counted.secret)
-        fresh = file.with_suffix(f".{os.getpid()}.new")
         try:
-            self._directory.mkdir(parents=True, exist_ok=True, mode=0o750)
-            if (self._read(counted.secret) or 0) >= counted.counter:
-                return  # another run was further already
-            with fresh.open("w") as out:
-                out.write(f"{counted.counter}\n")
-                out.flush()
-                os.fsync(out.fileno())
-            fresh.replace(file)
+            self._write(file, counted.counter)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                fresh.unlink(missing_ok=True)
             if self.usable:
                 log.error("STATE_DIR %s: %s; a restored copy may go unnoticed", file, error)
             self.usable = False
 
+    def _write(self, file: Path, counter: int) -> None:
+        """In place, and always as long: a new file each time costs ten times as much, and one short
+        line is written whole or not at all.
+        """
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o640)
+        try:
+            if _number(os.pread(descriptor, 100, 0)) < counter:  # else another run was further
+                os.pwrite(descriptor, b"%020d\n" % counter, 0)
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
     def _read(self, secret: str) -> int | None:
         try:
-            return int(self._file(secret).read_text())
-        except (OSError, ValueError):
+            return _number(self._file(secret).read_bytes()) or None
+        except OSError:
             return None  # the first run on this host
 
     def _file(self, secret: str) -> Path:
         return self._directory / sha256(secret.encode()).hexdigest()[:16]
+
+
+def _number(content: bytes) -> int:
+    """0 where there is none."""
+    line = content.partition(b"\n")[0].strip()
+    return int(line) if line.isdigit() else 0

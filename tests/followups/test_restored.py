@@ -247,7 +247,7 @@ def test_the_mark_never_goes_back(office: Office, tmp_path: Path) -> None:
     for counter in (500, 20):
         mark.remember(Count(row.secret, counter))
     [file] = list((tmp_path / "marks").iterdir())
-    assert file.read_text() == "500\n"
+    assert int(file.read_text()) == 500
     assert row.secret not in file.name
 
 
