@@ -148,7 +148,7 @@ def _thread(session: Session, followup: DueFollowup, conversation_id: int | None
         thread = messages.load_thread(session, conversation_id, followup.client_key)
         if thread:
             return thread
-    return outbox.find_message_ids(session, followup.id)
+    return outbox.find_message_ids(session, followup.id) if followup.steps_sent else []
 
 
 def _message_id(session: Session, followup: DueFollowup, step: int, account: MailboxAccount) -> str:

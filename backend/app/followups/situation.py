@@ -219,6 +219,7 @@ def within_budgets(
         day_began=day_began,
         weeks_began=day_began - timedelta(weeks=USUAL_OVER_WEEKS),
         day_ago=now - timedelta(days=1),
+        surge_minimum=situation.rules.budgets.surge_minimum - spent_beside.company_today,
     )
     return check_budgets(
         spent.plus(spent_beside), situation.rules, zone, now, approved=situation.facts.approved

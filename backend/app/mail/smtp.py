@@ -309,9 +309,10 @@ def _ascii(address: str) -> str:
 
 def _dot_stuffed(raw: bytes) -> bytes:
     """CRLF line ends, and a dot before each line that starts with one (RFC 5321, 4.5.2)."""
-    lines = re.sub(rb"\r\n|\r|\n", b"\r\n", raw)
-    stuffed = re.sub(rb"(?m)^\.", b"..", lines)
-    return stuffed if stuffed.endswith(b"\r\n") else stuffed + b"\r\n"
+    lines = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    lines = lines if lines.endswith(b"\n") else lines + b"\n"
+    stuffed = (b"\n" + lines).replace(b"\n.", b"\n..")
+    return stuffed[1:].replace(b"\n", b"\r\n")
 
 
 def _text(words: bytes | str) -> str:

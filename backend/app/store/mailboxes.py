@@ -34,12 +34,16 @@ _HOLD_LEASE = (
 )
 _F = table_of(FolderCheckpoint).c
 _MAILBOXES: sa.BindParameter[int] = sa.bindparam("mailboxes", expanding=True)
-# When the one of several mailboxes that was read longest ago was read, and of how many it is known:
-# what had arrived before is in the inbox. Not of one that was never read whole, nor while older
-# mail is still being read: an answer may lie in it.
-FRESH = sa.select(
-    sa.func.min(_STATES.c.fresh_at).label("fresh_at"),
-    sa.func.count(_STATES.c.fresh_at).label("fresh"),
+# When the one of `mailbox_count` mailboxes that was read longest ago was read: what had arrived
+# before is in the inbox. NULL where one was never read whole, or while older mail is still being
+# read: an answer may lie in it.
+FRESH_AT = sa.select(
+    sa.case(
+        (
+            sa.func.count(_STATES.c.fresh_at) == sa.bindparam("mailbox_count"),
+            sa.func.min(_STATES.c.fresh_at),
+        )
+    )
 ).where(
     _STATES.c.integration_id.in_(_MAILBOXES),
     ~sa.exists().where(_F.integration_id == _STATES.c.integration_id, _F.history_uid > 0),

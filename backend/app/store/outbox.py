@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -51,39 +52,6 @@ _FIND_MESSAGE_IDS = (
     .order_by(_C.step)
 )
 OF_STEP = (_C.followup_id == sa.bindparam("followup"), _C.step == sa.bindparam("of_step"))
-# The rows of a claim, its own first and those that it carries, each under its token.
-_OURS = (
-    _C.id.in_(sa.bindparam("ours", expanding=True)),
-    sa.tuple_(_C.id, _C.token).in_(sa.bindparam("claims", expanding=True)),
-)
-_BEGIN_SENDING = (
-    sa.update(_OUTBOX)
-    .where(
-        *_OURS,
-        _C.state == OutboxState.CLAIMED.value,
-        sa.or_(_C.id != sa.bindparam("own"), _C.lease_until > database_now()),
-    )
-    .values(
-        state=OutboxState.SENDING.value,
-        sending_at=database_now(),
-        lease_until=database_now(sa.bindparam("seconds", type_=sa.Float())),
-    )
-    .returning(_C.id)
-)
-_SETTLE_SENT = (
-    sa.update(_OUTBOX)
-    .where(*_OURS, _C.state.in_([OutboxState.SENDING.value, OutboxState.UNCERTAIN.value]))
-    .values(
-        state=OutboxState.SENT.value,
-        owner=None,
-        lease_until=None,
-        needs_person=False,
-        sent_at=database_now(),
-        error=sa.bindparam("words"),
-        provider_id=sa.bindparam("named"),
-    )
-    .returning(_C.id, sa.func.coalesce(_C.sending_at, _C.sent_at).label("went_out_at"))
-)
 # What a claim says of the mail, as it was rendered for it.
 _RENDERED = (
     "company_id",
@@ -97,6 +65,54 @@ _RENDERED = (
 # Word for word the condition of ix_outbox_unsettled: SQLite does not see that `state = 'claimed'`
 # lies within it, and would read the whole table.
 UNSETTLED = sa.text("outbox.state IN ('claimed', 'sending', 'uncertain')")
+
+
+def _ours(steps: int) -> sa.ColumnElement[bool]:
+    """The rows of a claim, its own first and those that it carries, each under its token."""
+    given: list[tuple[Any, Any]] = [
+        (sa.bindparam(f"step{n}_id"), sa.bindparam(f"step{n}_token")) for n in range(steps)
+    ]
+    return sa.or_(*(sa.and_(_C.id == id_, _C.token == token) for id_, token in given))
+
+
+@cache
+def _begin_sending(steps: int) -> Any:
+    """Built once for each number of steps in a mail, as a mail's settlement is."""
+    return (
+        sa.update(_OUTBOX)
+        .where(
+            _ours(steps),
+            _C.state == OutboxState.CLAIMED.value,
+            sa.or_(_C.id != sa.bindparam("step0_id"), _C.lease_until > database_now()),
+        )
+        .values(
+            state=OutboxState.SENDING.value,
+            sending_at=database_now(),
+            lease_until=database_now(sa.bindparam("seconds", type_=sa.Float())),
+        )
+        .returning(_C.id)
+    )
+
+
+@cache
+def _settle_sent(steps: int) -> Any:
+    return (
+        sa.update(_OUTBOX)
+        .where(
+            _ours(steps),
+            _C.state.in_([OutboxState.SENDING.value, OutboxState.UNCERTAIN.value]),
+        )
+        .values(
+            state=OutboxState.SENT.value,
+            owner=None,
+            lease_until=None,
+            needs_person=False,
+            sent_at=database_now(),
+            error=sa.bindparam("words"),
+            provider_id=sa.bindparam("named"),
+        )
+        .returning(_C.id, sa.func.coalesce(_C.sending_at, _C.sent_at).label("went_out_at"))
+    )
 
 
 class _Taken(NamedTuple):
@@ -281,7 +297,7 @@ def _change(
     statement = (
         sa.update(_OUTBOX)
         .where(
-            *_OURS,
+            _ours(len(claimed.steps)),
             _C.state.in_([state.value for state in states]),
             *(sa.or_(_C.id != claimed.id, condition) for condition in conditions),
         )
@@ -292,9 +308,10 @@ def _change(
 
 
 def _given(claimed: OutboxClaim) -> dict[str, object]:
-    """What _OURS asks for."""
-    steps = claimed.steps
-    return {"ours": [step.id for step in steps], "claims": [(s.id, s.token) for s in steps]}
+    """What _ours asks for."""
+    steps = list(enumerate(claimed.steps))
+    ids: dict[str, object] = {f"step{n}_id": step.id for n, step in steps}
+    return ids | {f"step{n}_token": step.token for n, step in steps}
 
 
 def _those_changed(claimed: OutboxClaim, changed: Collection[int]) -> list[StepClaim]:
@@ -312,8 +329,9 @@ def begin_sending(session: Session, claimed: OutboxClaim, seconds: int) -> None:
 
     Or when one of the steps that the mail carries is not ours any more.
     """
-    given = {**_given(claimed), "own": claimed.id, "seconds": seconds}
-    changed = _those_changed(claimed, set(session.scalars(_BEGIN_SENDING, given)))
+    statement = _begin_sending(len(claimed.steps))
+    given = {**_given(claimed), "seconds": seconds}
+    changed = _those_changed(claimed, set(session.scalars(statement, given)))
     if len(changed) < len(claimed.steps):
         raise ClaimLost(f"a step in the mail of follow-up {claimed.followup_id} is not ours now")
 
@@ -344,8 +362,9 @@ def settle_sent(
     session: Session, claimed: OutboxClaim, reply: str | None, provider_id: str | None = None
 ) -> datetime:
     """sending or uncertain -> sent. Returns when the body went out. Raises ClaimLost."""
+    statement = _settle_sent(len(claimed.steps))
     given = {**_given(claimed), "words": reply and reply[:500], "named": provider_id}
-    went_out = {row.id: row.went_out_at for row in session.execute(_SETTLE_SENT, given)}
+    went_out = {row.id: row.went_out_at for row in session.execute(statement, given)}
     _those_changed(claimed, went_out)
     at: datetime = went_out[claimed.id]
     return at

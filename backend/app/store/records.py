@@ -213,7 +213,8 @@ class Spent:
     client_waits     another run is sending one to this client at this moment
     mailbox_today    how many this mailbox has sent today, by the company's calendar
     company_today    how many the company has sent today
-    company_before   how many it has sent in the four weeks before today
+    company_before   how many it has sent in the four weeks before today; 0 where today's are too
+                     few to be a surge
     bounced_today    how many of its reminders came back for good in the last 24 hours
     in_run           how many of the company's this run has sent
     """

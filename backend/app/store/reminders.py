@@ -46,16 +46,15 @@ _CASE = (
     )
     .where(_F.id == sa.bindparam("followup_id"))
 )
-_BOUNCES = traffic.BOUNCES.subquery()
-_FRESH = mailboxes.FRESH.subquery()
-_HEARD = sa.select(
+# The bounces are what it counts; all else beside them in the same answer.
+_HEARD = traffic.BOUNCES.add_columns(
     sa.func.coalesce(
-        messages.ANSWER_OF.scalar_subquery(), messages.ANSWER_IN.scalar_subquery()
+        messages.ANSWER_OF.correlate(None).scalar_subquery(),
+        messages.ANSWER_IN.correlate(None).scalar_subquery(),
     ).label("answered_at"),
-    messages.RETURN.scalar_subquery().label("back_on"),
-    *_BOUNCES.c,
-    *_FRESH.c,
-).select_from(_BOUNCES.join(_FRESH, sa.true()))
+    messages.RETURN.correlate(None).scalar_subquery().label("back_on"),
+    mailboxes.FRESH_AT.scalar_subquery().label("fresh_at"),
+)
 # Whether a mail of this sender lies in the quarantine of one of the company's mailboxes.
 IN_QUARANTINE = sa.exists().where(
     _I.id == _Q.integration_id,
@@ -135,11 +134,10 @@ def load_heard(
         "address": followup.client_email,
         "soft_since": soft_since,
         "mailboxes": list(mailbox_ids),
+        "mailbox_count": len(mailbox_ids),
     }
-    row = session.execute(_HEARD, given).one()
-    answered_at, back_on, hard_at, soft, soft_at, complained_at, fresh_at, fresh = row
-    bounces = Bounces(hard_at, soft, soft_at, complained_at)
-    return Heard(answered_at, back_on, bounces, fresh_at if fresh == len(mailbox_ids) else None)
+    *bounces, answered_at, back_on, fresh_at = session.execute(_HEARD, given).one()
+    return Heard(answered_at, back_on, Bounces(*bounces), fresh_at)
 
 
 def load_gate(

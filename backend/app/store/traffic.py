@@ -19,8 +19,8 @@ from backend.app.store.outbox import UNSETTLED
 from backend.app.store.records import Spent
 from backend.app.store.tables import table_of
 
-# Built once, see tables.py. Each part of _SPENT is found by an index of its own; together they are
-# one statement, so that a reminder waits for one answer.
+# Built once, see tables.py. Each part of a statement is found by an index of its own; together they
+# are one, so that a reminder waits for one answer.
 _O = table_of(OutboxMail).c
 _M = table_of(InboxMessage).c
 _I = table_of(InboxIntegration).c
@@ -31,16 +31,25 @@ _TODAY = _O.sending_at >= sa.bindparam("day_began")
 _BEFORE = sa.and_(
     _O.sending_at >= sa.bindparam("weeks_began"), _O.sending_at < sa.bindparam("day_began")
 )
-_UNDER_WAY = sa.and_(UNSETTLED, _O.state == OutboxState.CLAIMED.value)
 _OF_CLIENT = _O.client_id == sa.bindparam("client_id")
 _OF_MAILBOX = _O.integration_id == sa.bindparam("mailbox")
 _OF_COMPANY = _O.company_id == sa.bindparam("company_id")
 
 
-def _count(*conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
-    mails = _O.carried_by.is_(None)
-    counted = sa.select(sa.func.count()).select_from(table_of(OutboxMail)).where(mails, *conditions)
-    return counted.scalar_subquery()
+_MAILS = _O.carried_by.is_(None)
+
+
+def _count(
+    counted: sa.ColumnElement[int], *conditions: sa.ColumnElement[bool] | sa.TextClause
+) -> sa.ScalarSelect[int]:
+    """Of mails, whatever the statement around it counts."""
+    query = sa.select(counted).select_from(table_of(OutboxMail)).where(_MAILS, *conditions)
+    return query.correlate(None).scalar_subquery()
+
+
+def _under_way(which: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+    """`which` stands beside the condition: few are under way at all, and are found by that."""
+    return _count(sa.func.count().filter(which), UNSETTLED, _O.state == OutboxState.CLAIMED.value)
 
 
 # Of our own reminders: anybody can forge bounces of mail that we never sent.
@@ -51,17 +60,31 @@ _BOUNCED = sa.select(sa.func.count(sa.distinct(_M.about_external_id))).where(
     _M.arrived_at >= sa.bindparam("day_ago"),
     sa.exists().where(_O.message_id == _M.about_external_id, _OF_COMPANY),
 )
-_SPENT = sa.select(
-    sa.select(sa.func.max(_O.sending_at))
-    .where(_OF_CLIENT)
-    .scalar_subquery()
-    .label("client_mail_at"),
-    _count(_UNDER_WAY, _OF_CLIENT).label("client_waits"),
-    _count(_TODAY, _OF_MAILBOX).label("mailbox_today"),
-    _count(_UNDER_WAY, _OF_MAILBOX).label("mailbox_waits"),
-    _count(_TODAY, _OF_COMPANY).label("company_today"),
-    _count(_BEFORE, _OF_COMPANY).label("company_before"),
-    _BOUNCED.scalar_subquery().label("bounced_today"),
+_COMPANY_TODAY = sa.func.count()
+# The company's mails of today are what it counts; all else beside them in the same answer. The
+# usual number, over weeks, is counted only where today's could be a surge.
+_SPENT = (
+    sa.select(
+        _COMPANY_TODAY.label("company_today"),
+        _COMPANY_TODAY.filter(_OF_MAILBOX).label("mailbox_today"),
+        sa.case(
+            (
+                sa.bindparam("surge_minimum") <= _COMPANY_TODAY,
+                _count(sa.func.count(), _BEFORE, _OF_COMPANY),
+            ),
+            else_=0,
+        ).label("company_before"),
+        _under_way(_OF_MAILBOX).label("mailbox_waits"),
+        _under_way(_OF_CLIENT).label("client_waits"),
+        sa.select(sa.func.max(_O.sending_at))
+        .where(_OF_CLIENT)
+        .correlate(None)
+        .scalar_subquery()
+        .label("client_mail_at"),
+        _BOUNCED.correlate(None).scalar_subquery().label("bounced_today"),
+    )
+    .select_from(table_of(OutboxMail))
+    .where(_OF_COMPANY, _TODAY, _MAILS)
 )
 _PASSING = sa.and_(_M.bounce_hard.is_(False), _M.arrived_at >= sa.bindparam("soft_since"))
 # What came back of our reminders to this address of the client, in the order of Bounces. Bounces
@@ -99,8 +122,12 @@ def load_spent(
     day_began: datetime,
     weeks_began: datetime,
     day_ago: datetime,
+    surge_minimum: int,
 ) -> Spent:
-    """weeks_began: from when on the usual number is counted, up to the beginning of today."""
+    """weeks_began: from when on the usual number is counted, up to the beginning of today.
+
+    surge_minimum: company_before is 0 where the company has sent fewer than these today.
+    """
     given = {
         "company_id": company_id,
         "mailbox": integration_id,
@@ -108,6 +135,7 @@ def load_spent(
         "day_began": day_began,
         "weeks_began": weeks_began,
         "day_ago": day_ago,
+        "surge_minimum": surge_minimum,
     }
     row = session.execute(_SPENT, given).one()
     return Spent(
