@@ -88,7 +88,7 @@ def test_a_mail_of_which_the_helper_dies_is_quarantined_alone(
     assert "poison" in helped.subjects()
 
 
-def test_a_helper_ends_with_a_run_that_is_killed() -> None:
+def test_a_helper_ends_with_a_run_that_is_killed_and_says_nothing_in_its_log() -> None:
     code = (
         "import sys, time\n"
         "from concurrent.futures import ProcessPoolExecutor\n"
@@ -101,8 +101,9 @@ def test_a_helper_ends_with_a_run_that_is_killed() -> None:
         "    time.sleep(60)\n"
     )
     script = [sys.executable, "-c", code]
-    with subprocess.Popen(script, cwd=ROOT, stdout=subprocess.PIPE, text=True) as run:
-        assert run.stdout is not None
+    log: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(script, cwd=ROOT, **log) as run:
         pid = int(run.stdout.readline())
         run.kill()
+        assert run.stderr.read() == ""  # when all that could write there have ended
     wait_until(lambda: process_state(pid) in (None, "Z"), "the helper ends")

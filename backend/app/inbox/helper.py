@@ -16,6 +16,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -29,6 +30,10 @@ from backend.app.inbox.prepare import Intake, PreparedMail, Ready, Unprepared, p
 
 AT_ONCE = 8  # mails handed over together: enough to make the handing over cheap
 SPARE_CORES = max(0, (os.cpu_count() or 1) - 1)
+
+# What a killed run leaves of its pool is removed by a process of Python's own, which takes these
+# over; it would say so in our log.
+sys.warnoptions.append("ignore:resource_tracker:UserWarning")
 
 _places = threading.BoundedSemaphore(max(1, SPARE_CORES))
 _intake: Intake | None = None  # in the helper: what is the same for all mails
