@@ -135,25 +135,45 @@ def _no_limit(url: URL) -> dict[str, int]:
 def _postgresql_engine(url: URL, durable: bool, idle_seconds: float | None) -> Engine:
     engine = sa.create_engine(
         url,
-        isolation_level="READ COMMITTED",
-        connect_args=KEEPALIVE,
+        isolation_level="AUTOCOMMIT",  # the driver's: BEGIN is left to us
+        connect_args={**KEEPALIVE, "connection_factory": _driver_connection()},
         **_no_limit(url),
         hide_parameters=True,
     )
     # LOCAL: for this transaction alone, whichever session a proxy gives to the next one.
-    settings = []
+    settings = ["BEGIN ISOLATION LEVEL READ COMMITTED"]
     if idle_seconds is not None:
         milliseconds = int(idle_seconds * 1000)
         settings.append(f"SET LOCAL idle_in_transaction_session_timeout = {milliseconds}")
-    usual = settings if durable else ["SET LOCAL synchronous_commit = off", *settings]
+    usual = settings if durable else [*settings, "SET LOCAL synchronous_commit = off"]
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        kept = connection.get_execution_options().get("outlives_power_cuts")
-        if statements := settings if kept else usual:
+        options = connection.get_execution_options()
+        if options.get("isolation_level") != "AUTOCOMMIT":  # VACUUM, CREATE DATABASE
+            statements = settings if options.get("outlives_power_cuts") else usual
             connection.exec_driver_sql("; ".join(statements))  # one round trip
 
     return engine
+
+
+def _driver_connection() -> Any:
+    """psycopg2's connection, which would begin each transaction by a round trip of its own."""
+    from psycopg2 import extensions  # type: ignore[import-untyped]
+
+    class DriverConnection(extensions.connection):  # type: ignore[misc]
+        def commit(self) -> None:
+            self._end("COMMIT")
+
+        def rollback(self) -> None:
+            self._end("ROLLBACK")
+
+        def _end(self, word: str) -> None:
+            if self.info.transaction_status != extensions.TRANSACTION_STATUS_IDLE:
+                with self.cursor() as cursor:
+                    cursor.execute(word)
+
+    return DriverConnection
 
 
 @lru_cache(maxsize=1)

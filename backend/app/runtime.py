@@ -66,7 +66,7 @@ class LogFormatter(logging.Formatter):
             text += " " + self.formatException(record.exc_info).replace("\n", " | ")
         clean = text
         if not text.isprintable():
-            clean = "".join(c if c.isprintable() else " " for c in text)
+            clean = text if text.isprintable() else _printable(text)
         if self._as_json:
             words = {"time": moment, "level": record.levelname, "script": room, "message": clean}
             # What the line says as key=value, for who looks for one mailbox or one reminder. The
@@ -75,6 +75,10 @@ class LogFormatter(logging.Formatter):
             return json.dumps({**said, **words, "run": self.run})
         end = "" if self.run is None else f" run={self.run}"
         return f"{moment} {record.levelname} {room} {clean}{end}"
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def start_logging(

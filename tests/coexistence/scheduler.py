@@ -119,7 +119,7 @@ class Scheduler:
         self, _connection: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any
     ) -> None:
         actor: Actor | None = getattr(self._here, "actor", None)
-        if actor is None or statement.startswith(("SET LOCAL", "BEGIN DEFERRED")):
+        if actor is None or statement.startswith(("BEGIN ISOLATION", "BEGIN DEFERRED")):
             return
         touched = footprint(statement)
         actor.footprint.add(touched)

@@ -29,13 +29,13 @@ _ADVANCE = (
     .values(last_uid=sa.bindparam("read"))
     .returning(_CHECKPOINTS.c.id)
 )
-COLUMNS = tuple(getattr(FolderCheckpoint, name) for name in Checkpoint.__dataclass_fields__)
+COLUMNS = tuple(_CHECKPOINTS.c[name] for name in Checkpoint.__dataclass_fields__)
 
 
 def load_checkpoints(session: Session, integration_id: int) -> dict[str, Checkpoint]:
     """By folder name."""
     rows = session.execute(
-        sa.select(*COLUMNS).where(FolderCheckpoint.integration_id == integration_id)
+        sa.select(*COLUMNS).where(_CHECKPOINTS.c.integration_id == integration_id)
     ).all()
     return {row.name: Checkpoint(*row) for row in rows}
 

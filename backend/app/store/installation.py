@@ -44,7 +44,8 @@ def count_run(session: Session) -> Count:
 
 
 def load_secret(session: Session) -> str:
-    return session.execute(sa.select(Installation.secret)).scalar_one()
+    secret: str = session.execute(sa.select(_I.secret)).scalar_one()
+    return secret
 
 
 def load_restored_at(session: Session) -> datetime | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -15,6 +16,7 @@ from backend.app.store.tables import table_of
 from backend.app.store.upsert import insert_unless_there
 
 _E = table_of(LedgerEntry).c
+_Q = table_of(QuarantinedMail).c
 _HOLDS = (
     sa.select(_E.uid)
     .where(
@@ -143,32 +145,32 @@ def quarantine(
 
 def next_quarantined(session: Session, integration_id: int) -> Quarantined | None:
     """The mail whose pause is over for longest; one at a time, since it may be large."""
-    has_body = sa.func.length(QuarantinedMail.raw) > 0
-    row = session.scalar(_due_quarantined(integration_id).where(has_body).limit(1))
-    return _quarantined(row) if row else None
+    has_body = sa.func.length(_Q.raw) > 0
+    row = session.execute(_due_quarantined(integration_id, has_body, 1)).one_or_none()
+    return _quarantined(*row) if row else None
 
 
 def due_without_body(session: Session, integration_id: int, limit: int = 20) -> list[Quarantined]:
     """Mails whose bodies the server did not give, and that it should be asked for again."""
-    no_body = sa.func.length(QuarantinedMail.raw) == 0
-    rows = session.scalars(_due_quarantined(integration_id).where(no_body).limit(limit))
-    return [_quarantined(row) for row in rows]
+    no_body = sa.func.length(_Q.raw) == 0
+    rows = session.execute(_due_quarantined(integration_id, no_body, limit)).all()
+    return [_quarantined(*row) for row in rows]
 
 
-def _due_quarantined(integration_id: int) -> sa.Select[QuarantinedMail]:
+def _due_quarantined(
+    integration_id: int, body: sa.ColumnElement[bool], limit: int
+) -> sa.Select[Any]:
+    place = (_Q.integration_id, _Q.folder, _Q.uidvalidity, _Q.uid)
     return (
-        sa.select(QuarantinedMail)
-        .where(
-            QuarantinedMail.integration_id == integration_id,
-            QuarantinedMail.next_attempt_at <= database_now(),
-        )
-        .order_by(QuarantinedMail.next_attempt_at, QuarantinedMail.id)
+        sa.select(_Q.id, *place, _Q.raw, _Q.arrived_at, _Q.attempts, _Q.error)
+        .where(_Q.integration_id == integration_id, _Q.next_attempt_at <= database_now(), body)
+        .order_by(_Q.next_attempt_at, _Q.id)
+        .limit(limit)
     )
 
 
-def _quarantined(row: QuarantinedMail) -> Quarantined:
-    place = Place(row.integration_id, row.folder, row.uidvalidity, row.uid)
-    return Quarantined(row.id, place, row.raw, row.arrived_at, row.attempts, row.error)
+def _quarantined(quarantine_id: int, *row: Any) -> Quarantined:
+    return Quarantined(quarantine_id, Place(*row[:4]), *row[4:])
 
 
 def keep_body(session: Session, quarantined: Quarantined, raw: bytes, arrived_at: datetime) -> None:

@@ -52,7 +52,8 @@ FRESH_AT = sa.select(
 HISTORY_SINCE = sa.select(sa.func.max(_F.history_since)).where(
     _F.integration_id.in_(_MAILBOXES), _F.history_left > 0
 )
-_I = table_of(InboxIntegration).c
+_BOXES = table_of(InboxIntegration)
+_I = _BOXES.c
 _M = table_of(InboxMessage).c
 _LOAD_ACCOUNT = sa.select(*(_I[name] for name in MailboxAccount.__dataclass_fields__)).where(
     _I.id == sa.bindparam("mailbox")
@@ -68,9 +69,9 @@ _FIND_OF_CONVERSATION = (
 def add_missing_states(session: Session) -> None:
     """Give every active mailbox its state row, so that it can be claimed."""
     missing = (
-        sa.select(InboxIntegration.id, InboxIntegration.company_id)
-        .outerjoin(MailboxState, MailboxState.integration_id == InboxIntegration.id)
-        .where(InboxIntegration.is_active, MailboxState.integration_id.is_(None))
+        sa.select(_I.id, _I.company_id)
+        .outerjoin_from(_BOXES, _STATES, _STATES.c.integration_id == _I.id)
+        .where(_I.is_active, _STATES.c.integration_id.is_(None))
     )
     for integration_id, company_id in session.execute(missing).all():
         insert_unless_there(
@@ -85,7 +86,7 @@ def due_filter(
     since: datetime, company_id: int | None, integration_id: int | None
 ) -> list[sa.SQLColumnExpression[bool]]:
     """Active, not leased, not backing off, and not visited since `since` unless mail was left."""
-    state = MailboxState
+    state = _STATES.c
     free = sa.or_(state.lease_until.is_(None), state.lease_until < database_now())
     unvisited = sa.or_(
         state.last_attempt_at.is_(None),
@@ -93,11 +94,11 @@ def due_filter(
         state.last_attempt_at > database_now(),  # by a clock that has been put back since
         state.backlog,
     )
-    filters: list[sa.SQLColumnExpression[bool]] = [InboxIntegration.is_active, free, unvisited]
+    filters: list[sa.SQLColumnExpression[bool]] = [_I.is_active, free, unvisited]
     if company_id is not None:
-        filters.append(InboxIntegration.company_id == company_id)
+        filters.append(_I.company_id == company_id)
     if integration_id is not None:  # named by hand: the back-off does not hold
-        filters.append(InboxIntegration.id == integration_id)
+        filters.append(_I.id == integration_id)
     else:
         filters.append(sa.or_(state.failures == 0, state.next_sync_at <= database_now()))
     return filters
@@ -109,8 +110,8 @@ def count_due(
     """How many mailboxes wait for a worker now."""
     return session.execute(
         sa.select(sa.func.count())
-        .select_from(MailboxState)
-        .join(InboxIntegration, InboxIntegration.id == MailboxState.integration_id)
+        .select_from(_STATES)
+        .join(_BOXES, _I.id == _STATES.c.integration_id)
         .where(*due_filter(since, company_id, integration_id))
     ).scalar_one()
 
@@ -130,20 +131,20 @@ def claim_due(
     after a slice, when all others have had their turn. per_host: how many mailboxes of one mail
     server may be read at once; two claims at the same instant may overstep it by one.
     """
-    state = MailboxState
+    state = _STATES.c
     filters = due_filter(since, company_id, integration_id)
     if per_host is not None and integration_id is None:
-        filters.append(InboxIntegration.imap_host.not_in(_busy_hosts(per_host)))
+        filters.append(_I.imap_host.not_in(_busy_hosts(per_host)))
     longest_waiting = (
         sa.select(state.integration_id)
-        .join(InboxIntegration, InboxIntegration.id == state.integration_id)
+        .join_from(_STATES, _BOXES, _I.id == state.integration_id)
         .where(*filters)
         .order_by(state.last_attempt_at.asc().nulls_first(), state.integration_id)
         .limit(1)
-        .with_for_update(of=state, skip_locked=True)
+        .with_for_update(of=_STATES, skip_locked=True)
     )
     taken = session.execute(
-        sa.update(state)
+        sa.update(_STATES)
         .where(
             state.integration_id == longest_waiting.scalar_subquery(),
             sa.or_(state.lease_until.is_(None), state.lease_until < database_now()),
@@ -175,10 +176,10 @@ def claim_due(
 def _busy_hosts(per_host: int) -> sa.Select[str]:
     """Mail servers of which so many mailboxes are being read now."""
     return (
-        sa.select(InboxIntegration.imap_host)
-        .join(MailboxState, MailboxState.integration_id == InboxIntegration.id)
-        .where(MailboxState.lease_until >= database_now())
-        .group_by(InboxIntegration.imap_host)
+        sa.select(_I.imap_host)
+        .join_from(_BOXES, _STATES, _STATES.c.integration_id == _I.id)
+        .where(_STATES.c.lease_until >= database_now())
+        .group_by(_I.imap_host)
         .having(sa.func.count() >= per_host)
     )
 
@@ -207,9 +208,7 @@ def release_after_success(session: Session, lease: Lease, *, caught_up: bool) ->
     if caught_up:
         values["fresh_at"] = lease.started_at
     session.execute(
-        sa.update(MailboxState)
-        .where(MailboxState.integration_id == lease.integration_id)
-        .values(**values)
+        sa.update(_STATES).where(_STATES.c.integration_id == lease.integration_id).values(**values)
     )
 
 

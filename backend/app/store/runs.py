@@ -10,24 +10,28 @@ from sqlalchemy.orm import Session
 
 from backend.app.db import database_now
 from backend.app.models import CronRun
+from backend.app.store.tables import table_of
 
 KEPT = timedelta(days=90)  # the report looks back 30 days
+_RUNS = table_of(CronRun)
+_R = _RUNS.c
 FORGOTTEN_AT_ONCE = 100  # a run a minute leaves one: soon caught up, and no run waits for it
 
 
 def record_start(session: Session, script: str, host: str, pid: int) -> int:
     statement = (
-        sa.insert(CronRun)
+        sa.insert(_RUNS)
         .values(script=script, host=host, pid=pid, started_at=database_now())
-        .returning(CronRun.id)
+        .returning(_R.id)
     )
-    return session.execute(statement).scalar_one()
+    run_id: int = session.execute(statement).scalar_one()
+    return run_id
 
 
 def record_end(session: Session, run_id: int, status: int, counts: Mapping[str, int]) -> None:
     session.execute(
-        sa.update(CronRun)
-        .where(CronRun.id == run_id)
+        sa.update(_RUNS)
+        .where(_R.id == run_id)
         .values(finished_at=database_now(), exit_status=status, counts=dict(counts))
     )
 
@@ -35,12 +39,9 @@ def record_end(session: Session, run_id: int, status: int, counts: Mapping[str, 
 def forget_old_runs(session: Session, script: str) -> None:
     """Some of the script's rows that are older than KEPT, so that the table stays small."""
     old = (
-        sa.select(CronRun.id)
-        .where(
-            CronRun.script == script,
-            CronRun.started_at < database_now(-KEPT.total_seconds()),
-        )
+        sa.select(_R.id)
+        .where(_R.script == script, _R.started_at < database_now(-KEPT.total_seconds()))
         .limit(FORGOTTEN_AT_ONCE)
         .with_for_update(skip_locked=True)  # another run forgets them at the same instant
     )
-    session.execute(sa.delete(CronRun).where(CronRun.id.in_(old)))
+    session.execute(sa.delete(_RUNS).where(_R.id.in_(old)))

@@ -9,7 +9,11 @@ from backend.app.db import database_now
 from backend.app.models import CopyState, OutboxMail, OutboxState, SentCopy
 from backend.app.store.mailboxes import hold_lease
 from backend.app.store.records import Lease, OutboxClaim, WantedCopy
+from backend.app.store.tables import table_of
 from backend.app.store.upsert import insert_unless_there
+
+_S = table_of(SentCopy).c
+_O = table_of(OutboxMail).c
 
 # Providers that file a copy themselves do so at once; one of ours beside it would be a second.
 PATIENCE_SECONDS = 180
@@ -32,20 +36,20 @@ def list_wanted(session: Session, integration_id: int) -> list[WantedCopy]:
     """The copies whose time has come, oldest first, of steps that are settled as sent."""
     rows = session.execute(
         sa.select(
-            SentCopy.outbox_id,
-            SentCopy.attempts,
-            OutboxMail.message_id,
-            OutboxMail.raw,
-            sa.func.coalesce(OutboxMail.sending_at, OutboxMail.sent_at).label("sent_at"),
+            _S.outbox_id,
+            _S.attempts,
+            _O.message_id,
+            _O.raw,
+            sa.func.coalesce(_O.sending_at, _O.sent_at).label("sent_at"),
         )
-        .join(OutboxMail, OutboxMail.id == SentCopy.outbox_id)
+        .join_from(table_of(SentCopy), table_of(OutboxMail), _O.id == _S.outbox_id)
         .where(
-            SentCopy.integration_id == integration_id,
-            SentCopy.state == CopyState.WANTED.value,
-            SentCopy.next_attempt_at <= database_now(),
-            OutboxMail.state == OutboxState.SENT.value,
+            _S.integration_id == integration_id,
+            _S.state == CopyState.WANTED.value,
+            _S.next_attempt_at <= database_now(),
+            _O.state == OutboxState.SENT.value,
         )
-        .order_by(SentCopy.next_attempt_at, SentCopy.outbox_id)
+        .order_by(_S.next_attempt_at, _S.outbox_id)
         .limit(MOST_IN_A_VISIT)
     ).all()
     return [WantedCopy(**row._mapping) for row in rows]
