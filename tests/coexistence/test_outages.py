@@ -44,6 +44,7 @@ on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
 STRIDE = 13 if LONG else 61
 MOST_MOMENTS = 1000
+RESTART_SECONDS = 120
 ENDS = (EXIT_DONE, EXIT_SOME_FAILED, EXIT_DATABASE_UNREACHABLE)
 CLIENTS, REMINDERS = 2, 2
 TEN_MINUTES = timedelta(minutes=10)
@@ -131,10 +132,11 @@ def test_postgresql_restarted_in_mid_run(
             give_work(installation, embedded_imap, box)
             installation.close()
             with Link(f"{open_directory}/.s.PGSQL.5432", HOST) as link:
-                link.when_said(words, lambda: restart_postgresql(open_directory))
+                restarted = link.when_said(words, lambda: restart_postgresql(open_directory))
                 through = sa.make_url(url).set(host=HOST, port=link.port, query={})
                 shown = through.render_as_string(hide_password=False)
                 done = installation.script(script, DATABASE_URL=shown)
+                assert restarted.wait(RESTART_SECONDS)  # the run may end before it is back
             assert done.returncode in (EXIT_DONE, EXIT_DATABASE_UNREACHABLE), done.stderr
             assert "connection lost" in done.stderr
             assert_all_is_done(installation, embedded_imap, faulty_smtp, box)
