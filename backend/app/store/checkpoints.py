@@ -30,13 +30,12 @@ _ADVANCE = (
     .returning(_CHECKPOINTS.c.id)
 )
 COLUMNS = tuple(_CHECKPOINTS.c[name] for name in Checkpoint.__dataclass_fields__)
+_LOAD = sa.select(*COLUMNS).where(_CHECKPOINTS.c.integration_id == sa.bindparam("mailbox"))
 
 
 def load_checkpoints(session: Session, integration_id: int) -> dict[str, Checkpoint]:
     """By folder name."""
-    rows = session.execute(
-        sa.select(*COLUMNS).where(_CHECKPOINTS.c.integration_id == integration_id)
-    ).all()
+    rows = session.execute(_LOAD, {"mailbox": integration_id}).all()
     return {row.name: Checkpoint(*row) for row in rows}
 
 

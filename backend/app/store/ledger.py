@@ -29,6 +29,18 @@ _HOLDS = (
     .limit(1)
 )
 
+_DUE = (
+    sa.select(
+        *(_Q.id, _Q.integration_id, _Q.folder, _Q.uidvalidity, _Q.uid),
+        *(_Q.raw, _Q.arrived_at, _Q.attempts, _Q.error),
+    )
+    .where(_Q.integration_id == sa.bindparam("mailbox"), _Q.next_attempt_at <= database_now())
+    .order_by(_Q.next_attempt_at, _Q.id)
+    .limit(sa.bindparam("most", type_=sa.Integer()))
+)
+_DUE_WITH_BODY = _DUE.where(sa.func.length(_Q.raw) > 0)
+_DUE_WITHOUT_BODY = _DUE.where(sa.func.length(_Q.raw) == 0)
+
 # A mail that could not be handled is tried again after these pauses, then waits for a person.
 QUARANTINE_PAUSES_SECONDS = (600, 6 * 3600, 24 * 3600)
 
@@ -145,28 +157,14 @@ def quarantine(
 
 def next_quarantined(session: Session, integration_id: int) -> Quarantined | None:
     """The mail whose pause is over for longest; one at a time, since it may be large."""
-    has_body = sa.func.length(_Q.raw) > 0
-    row = session.execute(_due_quarantined(integration_id, has_body, 1)).one_or_none()
+    row = session.execute(_DUE_WITH_BODY, {"mailbox": integration_id, "most": 1}).one_or_none()
     return _quarantined(*row) if row else None
 
 
 def due_without_body(session: Session, integration_id: int, limit: int = 20) -> list[Quarantined]:
     """Mails whose bodies the server did not give, and that it should be asked for again."""
-    no_body = sa.func.length(_Q.raw) == 0
-    rows = session.execute(_due_quarantined(integration_id, no_body, limit)).all()
+    rows = session.execute(_DUE_WITHOUT_BODY, {"mailbox": integration_id, "most": limit}).all()
     return [_quarantined(*row) for row in rows]
-
-
-def _due_quarantined(
-    integration_id: int, body: sa.ColumnElement[bool], limit: int
-) -> sa.Select[Any]:
-    place = (_Q.integration_id, _Q.folder, _Q.uidvalidity, _Q.uid)
-    return (
-        sa.select(_Q.id, *place, _Q.raw, _Q.arrived_at, _Q.attempts, _Q.error)
-        .where(_Q.integration_id == integration_id, _Q.next_attempt_at <= database_now(), body)
-        .order_by(_Q.next_attempt_at, _Q.id)
-        .limit(limit)
-    )
 
 
 def _quarantined(quarantine_id: int, *row: Any) -> Quarantined:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, datetime
+from functools import lru_cache
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -55,6 +57,26 @@ HISTORY_SINCE = sa.select(sa.func.max(_F.history_since)).where(
 _BOXES = table_of(InboxIntegration)
 _I = _BOXES.c
 _M = table_of(InboxMessage).c
+_LEFT = sa.bindparam("left", type_=sa.Boolean())
+_RELEASE = (
+    sa.update(_STATES)
+    .where(_STATES.c.integration_id == sa.bindparam("mailbox"))
+    .values(
+        lease_owner=None,
+        lease_until=None,
+        next_sync_at=database_now(),
+        last_success_at=database_now(),
+        backlog=_LEFT,
+        failures=0,
+        error_kind=None,
+        error=None,
+        error_since=None,
+        fresh_at=sa.case(
+            (_LEFT, _STATES.c.fresh_at),
+            else_=sa.bindparam("started", type_=_STATES.c.fresh_at.type),
+        ),
+    )
+)
 _LOAD_ACCOUNT = sa.select(*(_I[name] for name in MailboxAccount.__dataclass_fields__)).where(
     _I.id == sa.bindparam("mailbox")
 )
@@ -82,11 +104,10 @@ def add_missing_states(session: Session) -> None:
         )
 
 
-def due_filter(
-    since: datetime, company_id: int | None, integration_id: int | None
-) -> list[sa.SQLColumnExpression[bool]]:
+def _due_filter(*, company: bool, mailbox: bool) -> list[sa.SQLColumnExpression[bool]]:
     """Active, not leased, not backing off, and not visited since `since` unless mail was left."""
     state = _STATES.c
+    since = sa.bindparam("since", type_=state.last_attempt_at.type)
     free = sa.or_(state.lease_until.is_(None), state.lease_until < database_now())
     unvisited = sa.or_(
         state.last_attempt_at.is_(None),
@@ -95,25 +116,38 @@ def due_filter(
         state.backlog,
     )
     filters: list[sa.SQLColumnExpression[bool]] = [_I.is_active, free, unvisited]
-    if company_id is not None:
-        filters.append(_I.company_id == company_id)
-    if integration_id is not None:  # named by hand: the back-off does not hold
-        filters.append(_I.id == integration_id)
+    if company:
+        filters.append(_I.company_id == sa.bindparam("company"))
+    if mailbox:  # named by hand: the back-off does not hold
+        filters.append(_I.id == sa.bindparam("mailbox"))
     else:
         filters.append(sa.or_(state.failures == 0, state.next_sync_at <= database_now()))
     return filters
+
+
+def _chosen(company_id: int | None, mailbox: int | None) -> tuple[dict[str, bool], dict[str, Any]]:
+    """Which statement it is, and what it is given."""
+    given = {"company": company_id, "mailbox": mailbox}
+    wanted = {name: value for name, value in given.items() if value is not None}
+    return {name: name in wanted for name in given}, wanted
 
 
 def count_due(
     session: Session, since: datetime, company_id: int | None, integration_id: int | None
 ) -> int:
     """How many mailboxes wait for a worker now."""
-    return session.execute(
+    which, given = _chosen(company_id, integration_id)
+    return int(session.execute(_count_due(**which), {**given, "since": since}).scalar_one())
+
+
+@lru_cache(maxsize=4)
+def _count_due(*, company: bool, mailbox: bool) -> sa.Select[Any]:
+    return (
         sa.select(sa.func.count())
         .select_from(_STATES)
         .join(_BOXES, _I.id == _STATES.c.integration_id)
-        .where(*due_filter(since, company_id, integration_id))
-    ).scalar_one()
+        .where(*_due_filter(company=company, mailbox=mailbox))
+    )
 
 
 def claim_due(
@@ -131,10 +165,25 @@ def claim_due(
     after a slice, when all others have had their turn. per_host: how many mailboxes of one mail
     server may be read at once; two claims at the same instant may overstep it by one.
     """
+    which, given = _chosen(company_id, integration_id)
+    given |= {"since": since, "owner": owner, "seconds": seconds}
+    limited = per_host is not None and integration_id is None
+    if limited:
+        given["per_host"] = per_host
+    taken = session.execute(_claim(limited=limited, **which), given).one_or_none()
+    if taken is None:
+        return None
+    integration, company, token, started_at, *health = taken
+    return Lease(integration, company, token, seconds, started_at, *health)
+
+
+@lru_cache(maxsize=8)
+def _claim(*, limited: bool, company: bool, mailbox: bool) -> Any:
+    """Built once: a run asks it for each mailbox."""
     state = _STATES.c
-    filters = due_filter(since, company_id, integration_id)
-    if per_host is not None and integration_id is None:
-        filters.append(_I.imap_host.not_in(_busy_hosts(per_host)))
+    filters = _due_filter(company=company, mailbox=mailbox)
+    if limited:
+        filters.append(_I.imap_host.not_in(_busy_hosts()))
     longest_waiting = (
         sa.select(state.integration_id)
         .join_from(_STATES, _BOXES, _I.id == state.integration_id)
@@ -143,16 +192,16 @@ def claim_due(
         .limit(1)
         .with_for_update(of=_STATES, skip_locked=True)
     )
-    taken = session.execute(
+    return (
         sa.update(_STATES)
         .where(
             state.integration_id == longest_waiting.scalar_subquery(),
             sa.or_(state.lease_until.is_(None), state.lease_until < database_now()),
         )
         .values(
-            lease_owner=owner,
+            lease_owner=sa.bindparam("owner"),
             lease_token=state.lease_token + 1,
-            lease_until=database_now(seconds),
+            lease_until=database_now(sa.bindparam("seconds", type_=sa.Float())),
             last_attempt_at=database_now(),
         )
         .returning(
@@ -165,22 +214,17 @@ def claim_due(
             state.connected_at,
             state.audited_at,
         )
-    ).one_or_none()
-    if taken is None:
-        return None
-    integration, company, token, started_at, *health = taken
-    assert started_at is not None  # noqa: S101 (this very statement set it)
-    return Lease(integration, company, token, seconds, started_at, *health)
+    )
 
 
-def _busy_hosts(per_host: int) -> sa.Select[str]:
+def _busy_hosts() -> sa.Select[Any]:
     """Mail servers of which so many mailboxes are being read now."""
     return (
         sa.select(_I.imap_host)
         .join_from(_BOXES, _STATES, _STATES.c.integration_id == _I.id)
         .where(_STATES.c.lease_until >= database_now())
         .group_by(_I.imap_host)
-        .having(sa.func.count() >= per_host)
+        .having(sa.func.count() >= sa.bindparam("per_host", type_=sa.Integer()))
     )
 
 
@@ -194,22 +238,8 @@ def hold_lease(session: Session, lease: Lease) -> None:
 def release_after_success(session: Session, lease: Lease, *, caught_up: bool) -> None:
     """Give the mailbox back. caught_up: nothing that had arrived before the start was left."""
     hold_lease(session, lease)
-    values: dict[str, object] = {
-        "lease_owner": None,
-        "lease_until": None,
-        "next_sync_at": database_now(),
-        "last_success_at": database_now(),
-        "backlog": not caught_up,
-        "failures": 0,
-        "error_kind": None,
-        "error": None,
-        "error_since": None,
-    }
-    if caught_up:
-        values["fresh_at"] = lease.started_at
-    session.execute(
-        sa.update(_STATES).where(_STATES.c.integration_id == lease.integration_id).values(**values)
-    )
+    given = {"mailbox": lease.integration_id, "started": lease.started_at, "left": not caught_up}
+    session.execute(_RELEASE, given)
 
 
 def release_after_failure(

@@ -20,6 +20,24 @@ PATIENCE_SECONDS = 180
 # After each attempt that failed; after the last one it is given up.
 PAUSES_SECONDS = (600, 3600, 6 * 3600, 24 * 3600)
 MOST_IN_A_VISIT = 20
+_WANTED = (
+    sa.select(
+        _S.outbox_id,
+        _S.attempts,
+        _O.message_id,
+        _O.raw,
+        sa.func.coalesce(_O.sending_at, _O.sent_at).label("sent_at"),
+    )
+    .join_from(table_of(SentCopy), table_of(OutboxMail), _O.id == _S.outbox_id)
+    .where(
+        _S.integration_id == sa.bindparam("mailbox"),
+        _S.state == CopyState.WANTED.value,
+        _S.next_attempt_at <= database_now(),
+        _O.state == OutboxState.SENT.value,
+    )
+    .order_by(_S.next_attempt_at, _S.outbox_id)
+    .limit(MOST_IN_A_VISIT)
+)
 
 
 def want(session: Session, claimed: OutboxClaim) -> None:
@@ -34,24 +52,7 @@ def want(session: Session, claimed: OutboxClaim) -> None:
 
 def list_wanted(session: Session, integration_id: int) -> list[WantedCopy]:
     """The copies whose time has come, oldest first, of steps that are settled as sent."""
-    rows = session.execute(
-        sa.select(
-            _S.outbox_id,
-            _S.attempts,
-            _O.message_id,
-            _O.raw,
-            sa.func.coalesce(_O.sending_at, _O.sent_at).label("sent_at"),
-        )
-        .join_from(table_of(SentCopy), table_of(OutboxMail), _O.id == _S.outbox_id)
-        .where(
-            _S.integration_id == integration_id,
-            _S.state == CopyState.WANTED.value,
-            _S.next_attempt_at <= database_now(),
-            _O.state == OutboxState.SENT.value,
-        )
-        .order_by(_S.next_attempt_at, _S.outbox_id)
-        .limit(MOST_IN_A_VISIT)
-    ).all()
+    rows = session.execute(_WANTED, {"mailbox": integration_id}).all()
     return [WantedCopy(**row._mapping) for row in rows]
 
 
