@@ -7,7 +7,7 @@ the planner to prefer an index where there is one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -32,6 +32,9 @@ from tests.installation import ALWAYS_OPEN
 # Tables that grow with the years; the others have a handful of rows a company.
 GROWING = ("followups", "followup_history", "outbox", "inbox_messages", "conversations", "clients")
 MANY = 3000
+# Of a first reminder, its three transactions' beginnings included. Each costs a fiftieth of a
+# millisecond in this process and an answer of the server: what is asked together is one statement.
+MOST_STATEMENTS = 35
 
 
 def grow(office: Office) -> None:
@@ -104,6 +107,21 @@ def _message(message: Any, number: int) -> dict[str, Any]:
     }
 
 
+def count_statements(work: Callable[[], object]) -> int:
+    """Of all kinds, BEGIN or SET LOCAL among them: each is one answer to wait for."""
+    engine, found = db.SessionLocal.kw["bind"], []
+
+    def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        found.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        work()
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    return len(found)
+
+
 @contextmanager
 def heard() -> Iterator[dict[str, Any]]:
     """statement -> one set of its parameters, of all that a block executes."""
@@ -153,6 +171,16 @@ def test_no_statement_of_a_run_reads_a_whole_table(office: Office) -> None:
     assert len(statements) > 15
     found = {each: scans(each, parameters) for each, parameters in statements.items()}
     assert {each: tables for each, tables in found.items() if tables} == {}
+
+
+def test_one_more_reminder_asks_no_more_than_this(office: Office) -> None:
+    office.send()  # reads the tables' definitions
+    counted = []
+    for due in (1, 4):
+        for number in range(due):
+            office.reminder(f"{due}-{number}")
+        counted.append(count_statements(lambda: office.send()))
+    assert (counted[1] - counted[0]) / 3 <= MOST_STATEMENTS
 
 
 def test_what_is_due_is_found_by_its_own_index(office: Office) -> None:
