@@ -43,15 +43,15 @@ def inbox_checkpoint(desk: Desk) -> FolderCheckpoint:
 
 def horizon(*mailbox_ids: int) -> date | None:
     """Mail from before this day was left on a server."""
-    given = {"mailboxes": mailbox_ids}
-    found: date | None = db.read(lambda s: s.scalar(mailboxes.HISTORY_SINCE, given))
+    look, given = mailboxes.history_since(len(mailbox_ids)), mailboxes.named(mailbox_ids)
+    found: date | None = db.read(lambda s: s.scalar(look, given))
     return found
 
 
 def fresh_at(*mailbox_ids: int) -> datetime | None:
     """When the one of these mailboxes that was read longest ago was read."""
-    given = {"mailboxes": mailbox_ids, "mailbox_count": len(mailbox_ids)}
-    found: datetime | None = db.read(lambda s: s.scalar(mailboxes.FRESH_AT, given))
+    look, given = mailboxes.fresh_at(len(mailbox_ids)), mailboxes.named(mailbox_ids)
+    found: datetime | None = db.read(lambda s: s.scalar(look, given))
     return found
 
 

@@ -7,7 +7,7 @@ in between, and a worker that woke up late writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
@@ -35,25 +35,6 @@ _HOLD_LEASE = (
     .returning(_STATES.c.integration_id)
 )
 _F = table_of(FolderCheckpoint).c
-_MAILBOXES: sa.BindParameter[int] = sa.bindparam("mailboxes", expanding=True)
-# When the one of `mailbox_count` mailboxes that was read longest ago was read: what had arrived
-# before is in the inbox. NULL where one was never read whole, or while older mail is still being
-# read: an answer may lie in it.
-FRESH_AT = sa.select(
-    sa.case(
-        (
-            sa.func.count(_STATES.c.fresh_at) == sa.bindparam("mailbox_count"),
-            sa.func.min(_STATES.c.fresh_at),
-        )
-    )
-).where(
-    _STATES.c.integration_id.in_(_MAILBOXES),
-    ~sa.exists().where(_F.integration_id == _STATES.c.integration_id, _F.history_uid > 0),
-)
-# Mail that arrived before this day (the server's calendar) was left on a server; NULL for none.
-HISTORY_SINCE = sa.select(sa.func.max(_F.history_since)).where(
-    _F.integration_id.in_(_MAILBOXES), _F.history_left > 0
-)
 _BOXES = table_of(InboxIntegration)
 _I = _BOXES.c
 _M = table_of(InboxMessage).c
@@ -86,6 +67,36 @@ _FIND_OF_CONVERSATION = (
     .join_from(table_of(InboxMessage), table_of(InboxIntegration), _I.id == _M.integration_id)
     .where(_M.conversation_id == sa.bindparam("conversation"), _I.is_active)
 )
+
+
+def named(mailbox_ids: Collection[int]) -> dict[str, object]:
+    """What fresh_at and history_since ask for."""
+    return {f"mailbox_{n}": each for n, each in enumerate(mailbox_ids)}
+
+
+def _are_named(column: sa.ColumnElement[int], number: int) -> sa.ColumnElement[bool]:
+    return sa.or_(sa.false(), *(column == sa.bindparam(f"mailbox_{n}") for n in range(number)))
+
+
+def fresh_at(number: int) -> sa.Select[Any]:
+    """When the one of so many mailboxes that was read longest ago was read: what had arrived before
+    is in the inbox. NULL where one was never read whole, or while older mail is still being read:
+    an answer may lie in it.
+    """
+    at = _STATES.c.fresh_at
+    return sa.select(sa.case((sa.func.count(at) == number, sa.func.min(at)))).where(
+        _are_named(_STATES.c.integration_id, number),
+        ~sa.exists().where(_F.integration_id == _STATES.c.integration_id, _F.history_uid > 0),
+    )
+
+
+def history_since(number: int) -> sa.Select[Any]:
+    """Mail that arrived before this day (the server's calendar) was left on a server of so many
+    mailboxes; NULL for none.
+    """
+    return sa.select(sa.func.max(_F.history_since)).where(
+        _are_named(_F.integration_id, number), _F.history_left > 0
+    )
 
 
 def add_missing_states(session: Session) -> None:

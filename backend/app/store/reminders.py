@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -46,31 +48,42 @@ _CASE = (
     )
     .where(_F.id == sa.bindparam("followup_id"))
 )
-# The bounces are what it counts; all else beside them in the same answer.
-_HEARD = traffic.BOUNCES.add_columns(
-    sa.func.coalesce(
-        messages.ANSWER_OF.correlate(None).scalar_subquery(),
-        messages.ANSWER_IN.correlate(None).scalar_subquery(),
-    ).label("answered_at"),
-    messages.RETURN.correlate(None).scalar_subquery().label("back_on"),
-    mailboxes.FRESH_AT.scalar_subquery().label("fresh_at"),
-)
 # Whether a mail of this sender lies in the quarantine of one of the company's mailboxes.
 IN_QUARANTINE = sa.exists().where(
     _I.id == _Q.integration_id,
     _I.company_id == sa.bindparam("company_id"),
     _Q.sender_key == sa.bindparam("client_key"),
 )
-_GATE = sa.select(
-    IN_QUARANTINE.label("in_quarantine"),
-    mailboxes.HISTORY_SINCE.scalar_subquery().label("history_since"),
-    _INSTALLATION.c.restored_at,
-    _O.state,
-    _O.next_attempt_at,
-).select_from(_INSTALLATION.outerjoin(table_of(OutboxMail), sa.and_(*outbox.OF_STEP)))
-_IDENTITY = sa.select(_O.message_id, _INSTALLATION.c.secret).select_from(
-    _INSTALLATION.outerjoin(table_of(OutboxMail), sa.and_(*outbox.OF_STEP))
-)
+_BESIDE_ITS_STEP = _INSTALLATION.outerjoin(table_of(OutboxMail), sa.and_(*outbox.OF_STEP))
+_IDENTITY = sa.select(_O.message_id, _INSTALLATION.c.secret).select_from(_BESIDE_ITS_STEP)
+
+
+@cache
+def _heard(mailbox_number: int) -> Any:
+    """The bounces are what it counts; all else beside them in the same answer.
+
+    Built once for each number of mailboxes: a list of any length is written anew at each execution.
+    """
+    answered_at = sa.func.coalesce(
+        messages.ANSWER_OF.correlate(None).scalar_subquery(),
+        messages.ANSWER_IN.correlate(None).scalar_subquery(),
+    )
+    return traffic.BOUNCES.add_columns(
+        answered_at.label("answered_at"),
+        messages.RETURN.correlate(None).scalar_subquery().label("back_on"),
+        mailboxes.fresh_at(mailbox_number).scalar_subquery().label("fresh_at"),
+    )
+
+
+@cache
+def _gate(mailbox_number: int) -> Any:
+    return sa.select(
+        IN_QUARANTINE.label("in_quarantine"),
+        mailboxes.history_since(mailbox_number).scalar_subquery().label("history_since"),
+        _INSTALLATION.c.restored_at,
+        _O.state,
+        _O.next_attempt_at,
+    ).select_from(_BESIDE_ITS_STEP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +146,10 @@ def load_heard(
         "client_id": followup.client_id,
         "address": followup.client_email,
         "soft_since": soft_since,
-        "mailboxes": list(mailbox_ids),
-        "mailbox_count": len(mailbox_ids),
+        **mailboxes.named(mailbox_ids),
     }
-    *bounces, answered_at, back_on, fresh_at = session.execute(_HEARD, given).one()
+    row = session.execute(_heard(len(mailbox_ids)), given).one()
+    *bounces, answered_at, back_on, fresh_at = row
     return Heard(answered_at, back_on, Bounces(*bounces), fresh_at)
 
 
@@ -148,9 +161,9 @@ def load_gate(
         "client_key": followup.client_key,
         "followup": followup.id,
         "of_step": step,
-        "mailboxes": list(mailbox_ids),
+        **mailboxes.named(mailbox_ids),
     }
-    return Gate(*session.execute(_GATE, given).one())
+    return Gate(*session.execute(_gate(len(mailbox_ids)), given).one())
 
 
 def load_identity(session: Session, followup_id: int, step: int) -> tuple[str | None, str]:
