@@ -79,7 +79,8 @@ def prepare(
         mail = replace(mail, notes=(*notes, *mail.notes))
     classification = classify(mail, intake.own_keys)
     return PreparedMail(
-        mail=replace(mail, attachments=()),  # they lie in files now
+        # What is not stored as it is has been read by now; it may have to go to another process.
+        mail=replace(mail, attachments=(), reports=(), headers={}),
         classification=classification,
         files=save_attachments(intake.attachments_dir, intake.company_id, mail.attachments),
         filed=choose_drawer(classification.kind, mail, intake.rules),
