@@ -39,9 +39,10 @@ _TABLES = (  # table, divisor, columns, values
     (
         "inbox_messages",
         1,
-        "id, company_id, conversation_id, external_id, fingerprint, from_key, content, "
-        "is_from_client, kind, placement, sent_at, arrived_at",
-        "i, 1, 1 + (i - 1) / 5, 'old.' || i || '@old.example', 'old' || i, "
+        "id, company_id, conversation_id, external_id, in_reply_to, fingerprint, from_key, "
+        "content, is_from_client, kind, placement, sent_at, arrived_at",
+        "i, 1, 1 + (i - 1) / 5, 'old.' || i || '@old.example', "
+        "CASE i % 5 WHEN 1 THEN NULL ELSE 'old.' || (i - 1) || '@old.example' END, 'old' || i, "
         "'old' || (1 + (i - 1) / 10) || '@old.example', 'Bonjour', true, 'human', 'new_thread', "
         ":at, :at",
     ),
