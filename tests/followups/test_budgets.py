@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+import sqlalchemy as sa
 
 from backend.app import db
 from backend.app.followups import claim
@@ -188,6 +189,38 @@ def test_a_surge_holds_the_rest_and_tells_once(
     assert {office.state(each)[1] for each in held} == {"surge: 2 sent today"}
     assert office.send(now + timedelta(hours=1)).counts == {}
     assert office.installation.count(OutboxMail) == 2
+
+
+@pytest.mark.parametrize("dry", [False, True])
+def test_what_a_company_sends_on_usual_days_is_no_surge(office: Office, dry: bool) -> None:
+    from tests.followups.test_send import dry_run
+
+    office.installation.set_settings(office.company, rules(surge_minimum=2))
+    for n in range(2):
+        office.reminder(f"earlier{n}")
+    assert office.send().counts == {"sent": 2}
+    a_week_ago = db.utc_now() - timedelta(days=7)
+    then = sa.update(OutboxMail).values(sending_at=a_week_ago)
+    office.installation.change(lambda s: s.execute(then))
+    # Two in four weeks of seven days: five times the usual number is none, and two are allowed.
+    for n in range(4):
+        office.reminder(f"client{n}")
+    freshen(office.installation, db.utc_now())
+    assert dry_run(office).counts == {"would_send": 2, "held": 2}
+
+    many_more_of_last_week(office, 30)  # five times the usual number is 5 now
+    freshen(office.installation, db.utc_now())
+    report = dry_run(office) if dry else office.send()
+    assert report.counts == {"would_send" if dry else "sent": 4}
+
+
+def many_more_of_last_week(office: Office, number: int) -> None:
+    """Copies of what went out a week ago."""
+    (first, *_) = office.installation.rows(OutboxMail)
+    names = [each.key for each in sa.inspect(OutboxMail).columns if each.key != "id"]
+    same = {name: getattr(first, name) for name in names}
+    rows = [{**same, "step": 100 + n, "message_id": f"{n}@usual.test"} for n in range(number)]
+    office.installation.change(lambda s: s.execute(sa.insert(OutboxMail), rows))
 
 
 def test_a_dry_run_counts_what_it_would_send_against_the_budgets(office: Office) -> None:
