@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from backend.app import db
 from backend.app.errors import ClaimLost, Refused, StorageFault
 from backend.app.followups.claim import begin_sending
-from backend.app.inbox import erased, ingest
+from backend.app.inbox import erased, prepare
 from backend.app.inbox.erased import remove_erased_files
 from backend.app.inbox.files import remove_unless_wanted
 from backend.app.models import (
@@ -593,7 +593,7 @@ def test_a_quarantined_mail_does_not_come_back_under_another_number(
     installation, account = scene.installation, scene.box.account
     sick = mail_with_file(sender=CLAIRE, to=account.address, message_id="<sick@client.test>")
     with monkeypatch.context() as broken:
-        broken.setattr(ingest, "classify", lambda *_: 1 / 0)
+        broken.setattr(prepare, "classify", lambda *_: 1 / 0)
         scene.imap.append(account, sick)
         installation.sync()
     assert installation.count(QuarantinedMail) == 1

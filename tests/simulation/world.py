@@ -9,10 +9,11 @@ checked against it.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from unittest.mock import patch
@@ -32,13 +33,12 @@ from backend.app.models import (
     MailboxState,
     OutboxMail,
 )
-from backend.app.models.types import UtcDateTime
 from backend.app.operate.settlement import accept_as_sent, send_again
 from backend.app.runtime import Report, Run
-from backend.app.store import outbox
 from tests.installation import Installation
 
 HOUR = timedelta(hours=1)
+OF_THE_OUTBOX = re.compile(r"\b(UPDATE|INTO|FROM|JOIN) outbox\b")
 
 
 class Killed(BaseException):
@@ -315,14 +315,22 @@ def _client_of(recipient: str) -> int:
 def simulated(world: World) -> Any:
     """Put the world around the real code: its SMTP edge, and its clock in the database's place."""
 
-    def database_now(seconds: float = 0) -> sa.ColumnElement[datetime]:
-        return sa.literal(world.now + timedelta(seconds=seconds), UtcDateTime)
+    def tell_the_time(
+        _connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any
+    ) -> tuple[str, Any]:
+        """Statements are built once: what they ask the database's clock is answered as they run."""
+        if OF_THE_OUTBOX.search(statement):
+            now = world.now.astimezone(UTC).isoformat(" ", "milliseconds")
+            statement = statement.replace("'now'", f"'{now}'")  # SQLite
+            statement = statement.replace("clock_timestamp()", f"timestamptz '{now}'")
+        return statement, parameters
 
-    with (
-        patch.object(mail_outlet, "open_smtp", lambda _endpoint: Server(world)),
-        patch.object(outbox, "database_now", database_now),
-    ):
-        yield
+    sa.event.listen(sa.Engine, "before_cursor_execute", tell_the_time, retval=True)
+    try:
+        with patch.object(mail_outlet, "open_smtp", lambda _endpoint: Server(world)):
+            yield
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", tell_the_time)
 
 
 TYPES = ("invoice_unpaid", "quote_unanswered", "missing_information")
