@@ -64,21 +64,16 @@ class LogFormatter(logging.Formatter):
         text = record.getMessage()
         if record.exc_info:
             text += " " + self.formatException(record.exc_info).replace("\n", " | ")
-        clean = text
         if not text.isprintable():
-            clean = text if text.isprintable() else _printable(text)
+            text = "".join(c if c.isprintable() else " " for c in text)
         if self._as_json:
-            words = {"time": moment, "level": record.levelname, "script": room, "message": clean}
+            words = {"time": moment, "level": record.levelname, "script": room, "message": text}
             # What the line says as key=value, for who looks for one mailbox or one reminder. The
             # first of a name counts, and none of ours: a server's words come last in a line.
-            said = dict(reversed(KEY_VALUE.findall(clean)))
+            said = dict(reversed(KEY_VALUE.findall(text)))
             return json.dumps({**said, **words, "run": self.run})
         end = "" if self.run is None else f" run={self.run}"
-        return f"{moment} {record.levelname} {room} {clean}{end}"
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)
+        return f"{moment} {record.levelname} {room} {text}{end}"
 
 
 def start_logging(

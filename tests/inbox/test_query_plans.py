@@ -61,15 +61,20 @@ def receive_each_kind(desk: Desk, name: str) -> None:
     desk.receive(desk.sent("jean@client.test", "Re: Devis"), "Sent")
 
 
-@pytest.mark.parametrize("analysed", [True, False])
-def test_no_statement_of_a_run_reads_a_whole_table(
-    embedded_desk: Desk, monkeypatch: Any, analysed: bool
+def test_no_statement_of_a_run_reads_a_whole_table(embedded_desk: Desk, monkeypatch: Any) -> None:
+    require_no_whole_table(embedded_desk, monkeypatch, analysed=True)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_nor_does_one_on_an_sqlite_without_statistics(
+    embedded_desk: Desk, monkeypatch: Any
 ) -> None:
     """Nobody runs ANALYZE on a new SQLite; PostgreSQL does so itself."""
-    desk = embedded_desk
+    require_no_whole_table(embedded_desk, monkeypatch, analysed=False)
+
+
+def require_no_whole_table(desk: Desk, monkeypatch: Any, *, analysed: bool) -> None:
     sqlite = db.SessionLocal.kw["bind"].dialect.name == "sqlite"
-    if not (sqlite or analysed):
-        return
     monkeypatch.setattr(plans, "GROWING", (*FILLED, *EMPTY) if sqlite else FILLED)
     grow(desk, analysed=analysed)
     receive_each_kind(desk, "first")

@@ -17,6 +17,7 @@ from backend.app.followups.policy import Send
 from backend.app.followups.situation import Situation
 from backend.app.followups.text_draft import text_columns, text_message
 from backend.app.followups.wording import spoken_language
+from backend.app.mail.charsets import printable_line
 from backend.app.mail.compose import ascii_domain, compose
 from backend.app.mail.message import Address, OutgoingMail
 from backend.app.mail.msgid import make_message_id
@@ -127,8 +128,10 @@ def outgoing(
     names = [each.followup.document for each, _ in steps]
     return OutgoingMail(
         message_id=_message_id(session, followup, step, account),
-        sender=Address(account.email, _one_line(sender_name(situation, account) or company.name)),
-        recipient=Address(followup.client_email or "", _one_line(followup.client_name)),
+        sender=Address(
+            account.email, printable_line(sender_name(situation, account) or company.name)
+        ),
+        recipient=Address(followup.client_email or "", printable_line(followup.client_name)),
         subject=wording.subject,
         text=wording.text,
         html=wording.html,
@@ -162,7 +165,3 @@ def _message_id(session: Session, followup: DueFollowup, step: int, account: Mai
     what = f"{followup.id} {followup.created_at.isoformat()} {step}"
     domain = ascii_domain(account.email.rpartition("@")[2])
     return make_message_id(domain, secret, what)
-
-
-def _one_line(name: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in name).split())

@@ -36,8 +36,7 @@ class MailOutlet:
     def __init__(self, run: Run, begins: Callable[[int], None]) -> None:
         self._run = run
         self._begins = begins
-        self._open: dict[int, SmtpConnection] = {}
-        self._addresses: dict[int, str] = {}  # of the mailboxes in _open
+        self._open: dict[int, tuple[SmtpConnection, str]] = {}  # each with its mailbox's address
         self._losses: dict[int, int] = defaultdict(int)
         self._failed: dict[int, MailboxError | CredentialsUnreadable] = {}
 
@@ -46,11 +45,11 @@ class MailOutlet:
     ) -> Reply:
         """See Outlet.send."""
         integration_id = claimed.integration_id
-        connection = self._connection(integration_id)
+        connection, sender = self._connection(integration_id)
         self._begins(integration_id)
         try:
             words = connection.send(
-                sender=self._addresses[integration_id],
+                sender=sender,
                 recipient=claimed.recipient,
                 raw=claimed.raw,
                 before_body=before_body,
@@ -69,21 +68,20 @@ class MailOutlet:
         """Whether this mailbox is left alone for the rest of the run."""
         return integration_id in self._failed
 
-    def _connection(self, integration_id: int) -> SmtpConnection:
+    def _connection(self, integration_id: int) -> tuple[SmtpConnection, str]:
         if integration_id in self._failed:
             raise self._failed[integration_id]
-        connection = self._open.get(integration_id)
-        if connection is None or not connection.answers():
+        found = self._open.get(integration_id)
+        if found is None or not found[0].answers():
             try:
                 account = db.read(mailboxes.load_account, integration_id)
                 endpoint = smtp_endpoint(account, self._run.settings, self._run.vault)
-                connection = open_smtp(endpoint)
+                found = open_smtp(endpoint), account.email
             except (MailboxError, CredentialsUnreadable) as error:
                 self._give_up(integration_id, error)
                 raise
-            self._open[integration_id] = connection
-            self._addresses[integration_id] = account.email
-        return connection
+            self._open[integration_id] = found
+        return found
 
     def _note_end(
         self, integration_id: int, connection: SmtpConnection, error: NotSent | SendUncertain
@@ -107,5 +105,5 @@ class MailOutlet:
         log.error("integration=%d cannot send: %s", integration_id, error)
 
     def close(self) -> None:
-        for connection in self._open.values():
+        for connection, _ in self._open.values():
             connection.close()

@@ -71,10 +71,10 @@ def settle_sent(
     # Other proof than the server's word is mostly the copy in Sent itself.
     if reply is not None and claimed.channel is Channel.EMAIL and rules and rules.mail.copy_in_sent:
         sent_copies.want(session, claimed)
+    name = by or company.name
     for step in claimed.steps:
         case, _, _ = cases[step.followup_id]
         again = _next_look(case, company, rules, step.step, sent_at, now)
-        name = by or company.name
         _record_sent(session, claimed, case, step.step, conversation_id, sent_at, again, name)
     return conversation_id
 

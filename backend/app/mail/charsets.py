@@ -97,6 +97,15 @@ def clean_line(text: str) -> str:
     return _SPACE.sub(" ", clean_text(text)).strip()
 
 
+def printable_line(text: str) -> str:
+    """One line of what others said that a terminal obeys in nothing.
+
+    Control and formatting characters become blanks, and a run of blanks is one.
+    """
+    printable = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(printable.split())
+
+
 @lru_cache(maxsize=256)
 def find_codec(charset: str) -> str | None:
     """The Python codec for a charset name from a mail; None when the name means nothing."""

@@ -27,6 +27,7 @@ from backend.app.errors import (
     ServerFault,
     Throttled,
 )
+from backend.app.mail.charsets import printable_line
 from backend.app.mail.delays import stated_delay
 from backend.app.mail.endpoint import (
     Endpoint,
@@ -318,4 +319,4 @@ def _dot_stuffed(raw: bytes) -> bytes:
 def _text(words: bytes | str) -> str:
     """One bounded line; PostgreSQL keeps no NUL, and a terminal obeys an escape."""
     text = words.decode("utf-8", "replace") if isinstance(words, bytes) else words
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:300]
+    return printable_line(text)[:300]

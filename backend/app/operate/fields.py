@@ -12,6 +12,7 @@ from decimal import Decimal
 from backend.app.errors import BadInput
 from backend.app.followups.schedule import EARLIEST_DUE, LATEST_DUE
 from backend.app.followups.settings import FollowupType
+from backend.app.mail.charsets import printable_line
 
 _LONGEST_EMAIL = 254  # RFC 5321, 4.5.3.1.3 less the angle brackets
 _EMAIL = re.compile(r"[^\s@<>(),;:\"\[\]\\]+@[^\s@<>(),;:\"\[\]\\.]+(\.[^\s@<>(),;:\"\[\]\\.]+)+")
@@ -30,7 +31,7 @@ _FRENCH_DATE = re.compile(r"(?P<day>[0-9]{1,2})/(?P<month>[0-9]{1,2})/(?P<year>[
 
 def read_line(text: str, name: str, longest: int) -> str:
     """One line without surrounding blanks; control and formatting characters become blanks."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    line = printable_line(text)
     if len(line) > longest:
         raise BadInput(f"{name} has {len(line)} characters; {longest} is the most")
     return line

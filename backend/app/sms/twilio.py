@@ -37,6 +37,7 @@ from backend.app.errors import (
     ServerFault,
     Throttled,
 )
+from backend.app.mail.charsets import printable_line
 from backend.app.mail.endpoint import Endpoint
 from backend.app.mail.web import Answer, ask
 
@@ -174,7 +175,7 @@ class Twilio:
         document = _document(answer)
         code, message = document.get("code"), str(document.get("message") or "")
         number = f" {code}" if isinstance(code, int) else ""
-        line = " ".join("".join(c if c.isprintable() else " " for c in message).split())[:200]
+        line = printable_line(message)[:200]
         said = f"{answer.status}{number}" + (f": {line}" if line else "")
         return said.replace(self.endpoint.password, "***") if self.endpoint.password else said
 

@@ -93,24 +93,29 @@ def find_or_open(
 
     The caller holds the client's row (see lock_client) when there is a client.
     """
-    opened: int | None = insert_unless_there(
+    thread = {"company_id": company_id, "source": source, "thread_key": thread_key}
+    opened = _open(
         session,
-        Conversation,
-        {
-            "company_id": company_id,
-            "source": source,
-            "thread_key": thread_key,
-            "client_id": client_id,
-            "subject": subject[:500],
-            "subject_key": subject_key[:200],
-            "folder_id": folder_id,
-        },
-        Conversation.id,
+        subject,
+        subject_key,
+        **thread,
+        client_id=client_id,
+        folder_id=folder_id,
     )
     if opened is not None:
         return opened
-    given = {"company_id": company_id, "source": source, "thread_key": thread_key}
-    return int(session.execute(_FIND_THREAD, given).scalar_one())
+    return int(session.execute(_FIND_THREAD, thread).scalar_one())
+
+
+def _open(session: Session, subject: str, subject_key: str, **more: object) -> int | None:
+    """A new conversation; None when there is one of that thread. more: its other columns."""
+    opened: int | None = insert_unless_there(
+        session,
+        Conversation,
+        {"subject": subject[:500], "subject_key": subject_key[:200], **more},
+        Conversation.id,
+    )
+    return opened
 
 
 def find_latest_of_client(session: Session, company_id: int, client_id: int) -> int | None:
@@ -175,24 +180,19 @@ def open_by_mail(
 ) -> int | None:
     """As find_or_open and append together; None when there is a conversation of that thread."""
     turn = _turn(awaits_us, history) or ConversationStatus.OPEN
-    opened: int | None = insert_unless_there(
+    return _open(
         session,
-        Conversation,
-        {
-            "company_id": company_id,
-            "source": EMAIL,
-            "thread_key": thread_key,
-            "client_id": client_id,
-            "subject": subject[:500],
-            "subject_key": subject_key[:200],
-            "folder_id": folder_id,
-            "unread_count": int(unread),
-            "last_message_at": at,
-            "status": turn.value,
-        },
-        Conversation.id,
+        subject,
+        subject_key,
+        company_id=company_id,
+        source=EMAIL,
+        thread_key=thread_key,
+        client_id=client_id,
+        folder_id=folder_id,
+        unread_count=int(unread),
+        last_message_at=at,
+        status=turn.value,
     )
-    return opened
 
 
 def append(

@@ -34,8 +34,6 @@ _BEFORE = sa.and_(
 _OF_CLIENT = _O.client_id == sa.bindparam("client_id")
 _OF_MAILBOX = _O.integration_id == sa.bindparam("mailbox")
 _OF_COMPANY = _O.company_id == sa.bindparam("company_id")
-
-
 _MAILS = _O.carried_by.is_(None)
 
 
