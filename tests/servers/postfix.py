@@ -178,7 +178,6 @@ def start(home: Path, dovecot: DovecotServer | None) -> Facts:
         (home / name).mkdir(exist_ok=True)
     shutil.chown(home / "data", "postfix")
     os.chown(home / "mail", MAIL_UID, MAIL_UID)
-    port, tls_port = free_ports(2)
     main = MAIN.format(
         home=home,
         uid=MAIL_UID,
@@ -186,12 +185,11 @@ def start(home: Path, dovecot: DovecotServer | None) -> Facts:
         auth_socket=dovecot.auth_socket if dovecot else "nobody",
     )
     (home / "etc" / "main.cf").write_text(main)
-    (home / "etc" / "master.cf").write_text(MASTER.format(port=port, tls_port=tls_port))
     (home / "recipients").write_text(RECIPIENTS)
     (home / "end_of_data").write_text(END_OF_DATA)
     (home / "header_checks").write_text(HEADER_CHECKS)
     (home / "transport").write_text(TRANSPORT)
-    run_program("postfix", "-c", str(home / "etc"), "start")
+    port, tls_port = _start_master(home)
     return {
         "home": str(home),
         "port": port,
@@ -199,6 +197,23 @@ def start(home: Path, dovecot: DovecotServer | None) -> Facts:
         "ca_file": str(certificates.ca_file),
         "password": dovecot.password if dovecot else None,
     }
+
+
+def _start_master(home: Path, tries: int = 3) -> list[int]:
+    """Its ports. Another program may take one before the master does: then others are tried."""
+    ports = free_ports(2)
+    text = MASTER.format(port=ports[0], tls_port=ports[1])
+    (home / "etc" / "master.cf").write_text(text)
+    try:
+        run_program("postfix", "-c", str(home / "etc"), "start")
+    except RuntimeError as error:
+        log = home / "data" / "mail.log"
+        said = log.read_text(errors="replace")[-2000:] if log.exists() else ""
+        if tries > 1 and "Address already in use" in said:
+            log.unlink()
+            return _start_master(home, tries - 1)
+        raise RuntimeError(f"{error} {said}") from error
+    return ports
 
 
 def wait(facts: Facts) -> None:
