@@ -11,7 +11,7 @@ from backend.demo.servers import Account
 from tests.bench import measure, ours
 from tests.bench.corpus import Corpus
 from tests.bench.measure import Cost
-from tests.bench.peers import PEERS, Peer
+from tests.bench.peers import PEERS, Peer, least_sync
 from tests.bench.post_office import PostOffice, post_office
 from tests.bench.table import Finding, Section, megabytes
 
@@ -32,6 +32,10 @@ def compare(directory: Path, mails: int, slow_mails: int, rounds: int) -> Sectio
         for name, server in databases.items():
             sizes[f"Relance, {name}"] = mails
             contenders[f"Relance, {name}"] = _ours(office, full, mails, server, fresh_names)
+        for name, server in databases.items():
+            least = least_sync(f"fetch, parse, one row, {name}", server)
+            sizes[least.name] = mails
+            contenders[least.name] = _theirs(office, full, mails, least, fresh_names)
         for peer in PEERS:
             if not peer.is_installed():
                 section.notes.append(f"{peer.name} is not installed: {peer.how}")

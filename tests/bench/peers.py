@@ -146,17 +146,12 @@ def _as_nobody(mail: Path) -> str:
     return "user = nobody\n"
 
 
-def _script(name: str, python: Path) -> Callable[[Account, DovecotServer, Path], Cost]:
+def _script(
+    name: str, python: Path, *more: str, **env: str
+) -> Callable[[Account, DovecotServer, Path], Cost]:
     def fetch(account: Account, server: DovecotServer, directory: Path) -> Cost:
-        return _run(
-            directory,
-            python,
-            SCRIPTS / name,
-            server.host,
-            str(server.port),
-            account.username,
-            account.password,
-        )
+        place = (server.host, str(server.port), account.username, account.password)
+        return _run(directory, python, SCRIPTS / name, *place, *more, **env)
 
     return fetch
 
@@ -197,3 +192,13 @@ PEERS = (
         python=True,
     ),
 )
+
+
+def least_sync(name: str, database: str) -> Peer:
+    """What no first sync in this language can do without, on a PostgreSQL's URL or '' for SQLite.
+
+    No peer: it says how much of a bound is left for all else.
+    """
+    url = database.replace("+psycopg2", "")
+    script = _script("least_sync.py", Path(sys.executable), url, PYTHONPATH=str(ROOT))
+    return Peer(name, sys.executable, "", script, _counted)
