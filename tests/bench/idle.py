@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench import measure, ours
@@ -20,10 +21,10 @@ from tests.bench.post_office import PostOffice, post_office
 from tests.bench.table import Finding, Section, megabytes
 
 IMPORTS = "import sqlalchemy.orm, imapclient"
-LOGINS = Path(__file__).parent / "peer_scripts" / "sequential_logins.py"
+LOGINS = Path(__file__).parent / "peer_scripts" / "logins.py"
 FAR_SECONDS = 0.02  # one way: a round trip of 40 ms
 FAR_MAILBOXES = 100
-FAR_WORKERS = 10  # as many as IMAP_CONNECTIONS_PER_HOST
+WORKERS = 10  # as many as IMAP_CONNECTIONS_PER_HOST
 COLUMNS = ("", "CPU s", "wall s", "peak memory", "ratio")
 
 
@@ -57,10 +58,10 @@ def _far(
         relayed(place.host, place.tls_port, FAR_SECONDS) as port,
         ours.fresh(home, server, place.ca_file) as relance,
     ):
-        relance.installation.extra["SYNC_WORKERS"] = str(FAR_WORKERS)
+        relance.installation.extra["SYNC_WORKERS"] = str(WORKERS)
         number = min(mailboxes, FAR_MAILBOXES)
         _add_mailboxes(relance, office, number, port)
-        far = f"{name}, 40 ms away, {FAR_WORKERS} workers"
+        far = f"{name}, 40 ms away, {WORKERS} workers"
         _many(section, relance, office, far, number, rounds, port)
 
 
@@ -105,27 +106,34 @@ def _many(
     names = [account.username for account in office.accounts[-mailboxes:]]
     (directory / "accounts").write_text(json.dumps(names))
 
-    def sequential() -> Cost:
-        place = [server.host, port or server.tls_port, server.ca_file, server.password]
+    def logins(threads: int) -> Callable[[], Cost]:
+        place = [server.host, port or server.tls_port, server.ca_file, server.password, threads]
         command = [sys.executable, LOGINS, directory / "accounts", *place]
-        return measure.run(
+        return lambda: measure.run(
             [str(each) for each in command],
             {"PATH": os.defpath},
             cwd=installation.directory,
             log=directory / "logins.log",
         )
 
-    costs = measure.in_turns({"sequential": sequential, "run": relance.run}, rounds)
-    loop, run = measure.median(costs["sequential"]), measure.median(costs["run"])
-    for what, cost in (("IMAPClient, one login after the other", loop), (f"Relance, {name}", run)):
+    run, loop = f"Relance, {name}", "IMAPClient, one login after the other"
+    contenders = {
+        loop: logins(1),
+        f"IMAPClient, {WORKERS} logins at once": logins(WORKERS),
+        run: relance.run,
+    }
+    costs = {
+        what: measure.median(found) for what, found in measure.in_turns(contenders, rounds).items()
+    }
+    for what, cost in costs.items():
         section.rows.append(
             (
                 f"{what}, {mailboxes} mailboxes",
                 cost.cpu,
                 cost.wall,
                 megabytes(cost.peak),
-                loop.wall / cost.wall,
+                costs[loop].wall / cost.wall,
             )
         )
     what = f"{name}, {mailboxes} mailboxes, times as fast as one login after the other"
-    section.findings.append(Finding(what, loop.wall / run.wall, 4, True))
+    section.findings.append(Finding(what, costs[loop].wall / costs[run].wall, 4, True))
