@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 HOST = "127.0.0.1"
+BELOW_THE_KERNELS = range(20_000, 32_768)
 
 Facts = dict[str, Any]
 
@@ -72,12 +74,25 @@ def locked(file: Path) -> Iterator[None]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on right now; another program may still take one before us."""
-    sockets = [socket.create_server((HOST, 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
+    """Ports that nobody listens on right now; another program may still take one before us.
+
+    Below those that the kernel gives to whoever asks for any (ip_local_port_range): every
+    connection of another test would be such a program.
+    """
+    found: list[int] = []
+    while len(found) < count:
+        port = secrets.choice(BELOW_THE_KERNELS)
+        if port not in found and _is_free(port):
+            found.append(port)
+    return found
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server((HOST, port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
