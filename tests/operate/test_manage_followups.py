@@ -50,6 +50,16 @@ def test_a_company_is_added_with_its_place(manage: Manage, installation: Install
     assert manage.json("company", "list") == [added]
 
 
+def test_a_name_that_a_company_bears_already_is_refused_unless_it_is_meant(
+    manage: Manage, installation: Installation
+) -> None:
+    manage("company", "add", "Atelier Élan")
+    again = manage("company", "add", " ATELIER  élan", status=1)
+    assert "company 1 is called Atelier Élan already" in again.stderr
+    assert installation.count(Company) == 1
+    assert manage.json("company", "add", "Atelier Élan", "--same-name")["id"] == 2
+
+
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [

@@ -19,13 +19,33 @@ COMPANY_COLUMNS = tuple(getattr(Company, name) for name in CompanyRow.__dataclas
 CLIENT_COLUMNS = tuple(getattr(Client, name) for name in ClientRow.__dataclass_fields__)
 
 
-def add_company(session: Session, *, name: str, timezone: str, locale: str, country: str) -> int:
+def add_company(
+    session: Session, *, name: str, timezone: str, locale: str, country: str, same_name: bool
+) -> int:
+    """same_name: though another one is called so, which raises Refused otherwise."""
+    if not same_name:
+        _require_new_name(session, name)
     statement = (
         sa.insert(Company)
         .values(name=name, timezone=timezone, locale=locale, country=country)
         .returning(Company.id)
     )
     return session.execute(statement).scalar_one()
+
+
+def _require_new_name(session: Session, name: str) -> None:
+    """In whatever case and spacing: whoever types it twice means the same company."""
+    wanted = _as_heard(name)
+    for company in list_companies(session):
+        if _as_heard(company.name) == wanted:
+            raise Refused(
+                f"company {company.id} is called {company.name} already; "
+                "to add another one all the same: --same-name"
+            )
+
+
+def _as_heard(name: str) -> str:
+    return " ".join(name.casefold().split())
 
 
 def list_companies(session: Session) -> list[CompanyRow]:

@@ -24,9 +24,12 @@ def command() -> None:
 @click.option("--timezone", default="Europe/Paris", show_default=True, help="IANA name.")
 @click.option("--locale", default="fr_FR", show_default=True, help="Language of reminders.")
 @click.option("--country", default="FR", show_default=True, help="ISO 3166-1 alpha-2.")
+@click.option("--same-name", is_flag=True, help="Add it though another one is called so.")
 @json_option
-def add(name: str, timezone: str, locale: str, country: str, as_json: bool) -> None:
-    """Add a company."""
+def add(
+    name: str, timezone: str, locale: str, country: str, same_name: bool, as_json: bool
+) -> None:
+    """Add a company. A name that one bears already is refused, or it would be there twice."""
     from backend.app import db
     from backend.app.errors import BadInput
     from backend.app.operate.fields import read_line
@@ -44,6 +47,7 @@ def add(name: str, timezone: str, locale: str, country: str, as_json: bool) -> N
             timezone=check_time_zone(timezone),
             locale=check_locale(locale),
             country=check_country(country),
+            same_name=same_name,
         )
         row = db.read(admin_tenants.load_company_row, company_id)
     if as_json:
