@@ -25,6 +25,7 @@ from backend.app.models import (
     OutboxMail,
 )
 from backend.app.runtime import Report, Run
+from backend.app.store import followups
 from tests.followups.office import FaultyPost, Office, everything, open_office
 from tests.installation import ALWAYS_OPEN, Installation
 from tests.servers.faulty_smtp import FaultySmtpServer
@@ -515,6 +516,24 @@ def test_the_longest_waiting_goes_first(office: Office) -> None:
         office.reminder(f"waits{days}", next_action_at=now - timedelta(days=days))
     office.send(limit=1)
     assert len(office.delivered("waits3")) == 1
+
+
+def test_companies_take_turns_so_that_a_flood_of_one_keeps_no_other_back(office: Office) -> None:
+    now, other = db.utc_now(), open_office(office.installation, office.smtp)
+    flood = [
+        office.reminder(f"flood{number}", next_action_at=now - timedelta(days=9, hours=number))
+        for number in range(4)
+    ]
+    others = [
+        other.reminder(f"other{number}", next_action_at=now - timedelta(hours=number))
+        for number in (1, 2)
+    ]
+    due = db.read(followups.list_due, now, 4, company_id=None, followup_id=None)
+    assert [each.id for each in due] == [flood[3], others[1], flood[2], others[0]]
+
+    assert office.send(limit=4).counts == {"sent": 4}
+
+    assert [len(other.delivered(f"other{number}")) for number in (1, 2)] == [1, 1]
 
 
 def test_a_run_for_one_company_leaves_the_others_alone(office: Office) -> None:

@@ -1,7 +1,7 @@
 """The hourly job: the reminders that are due, each at most once.
 
     recover what earlier runs left
-    each due follow-up, longest-waiting first:
+    each due follow-up, companies in turns, the longest-waiting of each first:
         claim_followup    decide on fresh rows, render, outbox row 'claimed'       one commit
         SMTP: MAIL, RCPT, DATA accepted
         begin_sending     ask the stops once more, 'sending'                       one commit
@@ -51,7 +51,7 @@ from backend.app.store.records import Due, OutboxClaim
 
 log = logging.getLogger("relance.followups")
 
-MOST_LOOKS = 20_000  # in one run; who waits longest comes first, so the rest comes next time
+MOST_LOOKS = 20_000  # in one run; companies take turns, so the rest of a flood comes next time
 PAUSE_AFTER_FAULT = timedelta(hours=1)
 # Less than a step is put off for: what a mailbox could not send comes before what servers refused.
 MAILBOX_PAUSE = timedelta(minutes=20)

@@ -121,7 +121,8 @@ def list_due(
     company_id: int | None,
     followup_id: int | None,
 ) -> list[Due]:
-    """Active follow-ups whose time to be looked at has come, the longest-waiting first.
+    """Active follow-ups whose time to be looked at has come: the longest-waiting of each company,
+    then the second of each, so that one with thousands keeps nobody else's back.
 
     followup_id: this one, whenever its time is.
     """
@@ -132,7 +133,9 @@ def list_due(
         query = query.where(Followup.next_action_at <= now)
     if company_id is not None:
         query = query.where(Followup.company_id == company_id)
-    in_order = query.order_by(Followup.next_action_at, Followup.id).limit(limit)
+    waiting = (Followup.next_action_at, Followup.id)
+    turn = sa.func.row_number().over(partition_by=Followup.company_id, order_by=waiting)
+    in_order = query.order_by(turn, *waiting).limit(limit)
     return [Due(*row) for row in session.execute(in_order)]
 
 
