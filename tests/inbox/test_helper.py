@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
-from typing import Any
+import threading
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
 
 from backend.app.config import ROOT
+from backend.app.errors import ParserDied
 from backend.app.inbox import helper, prepare, visit
 from backend.app.inbox.helper import _begin_work
-from backend.app.inbox.prepare import Intake
+from backend.app.inbox.prepare import Intake, Unprepared
 from backend.app.models import MessageAttachment, QuarantinedMail
+from backend.app.store.records import Lease
 from tests.inbox.desk import Desk, ago
 from tests.inbox.test_failures import with_attachment
 from tests.servers.shared import process_state, wait_until
@@ -86,6 +91,66 @@ def test_a_mail_of_which_the_helper_dies_is_quarantined_alone(
     helped.installation.change(lambda s: s.execute(due))
     assert helped.sync() == {"mailboxes": 1, "stored": 1}
     assert "poison" in helped.subjects()
+
+
+def hang(intake: Intake) -> None:
+    """In the helper: a pattern that never ends on a mail."""
+    _begin_work(intake)
+
+    def never_end(*_: Any) -> None:
+        while True:
+            pass
+
+    helper.prepare = never_end
+
+
+def test_a_mail_whose_parsing_never_ends_costs_the_helper_and_no_more(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(helper, "_begin_work", hang)
+    lease = Lease(1, 1, 1, 3, ago(minutes=1), failures=0, error_kind=None)
+    intake = Intake(lease, 1, frozenset(), {}, tmp_path)
+    with pytest.raises(ParserDied, match="timeout of 1 s"):
+        helper.prepare_alone(intake, Unprepared(b"", ago(minutes=1)))
+
+
+def no_process(*_: Any) -> Any:
+    raise OSError(errno.EROFS, "/dev/shm")
+
+
+class PoolWithoutProcesses:
+    """As ulimit leaves it: there is a pool, and none who works in it."""
+
+    submit = staticmethod(no_process)
+
+    def __enter__(self) -> PoolWithoutProcesses:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def shutdown(self, **_: Any) -> None: ...
+
+
+@pytest.mark.parametrize("start", [no_process, lambda _: PoolWithoutProcesses()])
+def test_where_the_system_gives_no_process_mails_are_prepared_here(
+    embedded_desk: Desk, monkeypatch: pytest.MonkeyPatch, start: Any
+) -> None:
+    monkeypatch.setattr(visit, "WORTH_A_HELPER", 1)
+    monkeypatch.setattr(helper, "SPARE_CORES", 1)
+    monkeypatch.setattr(helper, "_start", start)
+    monkeypatch.setattr(helper, "_places", threading.BoundedSemaphore(1))
+    embedded_desk.receive(embedded_desk.mail("mail"))
+    assert embedded_desk.sync() == {"mailboxes": 1, "stored": 1}
+    assert helper._places.acquire(blocking=False)  # another visit may have better luck
+
+
+@pytest.mark.parametrize("start", [no_process, lambda _: PoolWithoutProcesses()])
+def test_what_a_process_died_of_waits_where_there_is_no_other(
+    monkeypatch: pytest.MonkeyPatch, start: Any
+) -> None:
+    monkeypatch.setattr(helper, "_start", start)
+    with pytest.raises(ParserDied, match="/dev/shm"):
+        helper.prepare_alone(cast(Intake, None), Unprepared(b"", ago(minutes=1)))
 
 
 def test_a_helper_ends_with_a_run_that_is_killed_and_says_nothing_in_its_log() -> None:

@@ -8,11 +8,14 @@ few mails at a time, ends with this process, however that ends, and is used for 
 not done just as well without it: what is not back in time is prepared here.
 
 A mail on which the helper dies, and dies again when it is alone with it, is quarantined by itself;
-no process that stores mail ever parses it.
+no process that stores mail ever parses it. One that does not end dies of its alarm, long before the
+lease does, which nobody renews meanwhile. Where the system gives no process (no semaphores without
+/dev/shm, too many open files), mails are prepared as if there was no helper.
 """
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -28,8 +31,21 @@ from multiprocessing.connection import wait
 from backend.app.errors import ParserDied
 from backend.app.inbox.prepare import Intake, PreparedMail, Ready, Unprepared, prepare
 
+log = logging.getLogger("relance.sync")
+
 AT_ONCE = 8  # mails handed over together: enough to make the handing over cheap
-SPARE_CORES = max(0, (os.cpu_count() or 1) - 1)
+WITHOUT = "integration=%d no second process: %s; this one parses"
+NO_PROCESS = (OSError, ImportError, NotImplementedError)  # what a pool raises where it gets none
+
+
+def _cores() -> int:
+    """Those that this process may use (taskset, cpuset); macOS does not say."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+SPARE_CORES = _cores() - 1
 
 # What a killed run leaves of its pool is removed by a process of Python's own, which takes these
 # over; it would say so in our log.
@@ -47,11 +63,18 @@ class Helper:
         self._pool = _start(intake)
 
     def hand_over(self, mails: Sequence[Unprepared]) -> list[Ready]:
-        """What gives each of them back, prepared; raises what prepare raises, or ParserDied."""
+        """What gives each of them back, prepared; raises what prepare raises, or ParserDied.
+
+        Only of the first ones where the system gives no process for the others.
+        """
         ready: list[Ready] = []
         for start in range(0, len(mails), AT_ONCE):
             some = mails[start : start + AT_ONCE]
-            future, handed_over = self._submit(some), time.monotonic()
+            try:
+                future, handed_over = self._submit(some), time.monotonic()
+            except NO_PROCESS as error:
+                log.info(WITHOUT, self._intake.lease.integration_id, error)
+                break
             ready += [
                 partial(self._give, future, number, mail, handed_over)
                 for number, mail in enumerate(some)
@@ -90,21 +113,37 @@ def find_helper(intake: Intake) -> Helper | None:
     """A helper for this visit; None where no core is spare, or other visits have them all."""
     if not SPARE_CORES or not _places.acquire(blocking=False):
         return None
-    return Helper(intake)
+    try:
+        return Helper(intake)
+    except NO_PROCESS as error:
+        _places.release()
+        log.info(WITHOUT, intake.lease.integration_id, error)
+        return None
 
 
 def prepare_alone(intake: Intake, mail: Unprepared) -> PreparedMail:
     """In a process of its own. Raises what prepare raises, or ParserDied."""
-    with _start(intake) as pool:
-        try:
-            return _outcome(pool.submit(_prepare_all, [mail]).result()[0])
-        except BrokenProcessPool:
-            raise ParserDied("the process that parsed this mail died of it") from None
+    try:
+        with _start(intake) as pool:
+            prepared = pool.submit(_prepare_all, [mail]).result()[0]
+    except BrokenProcessPool:
+        limit = _most_seconds(intake)
+        raise ParserDied(
+            f"the process that parsed this mail died of it, or of its timeout of {limit} s"
+        ) from None
+    except NO_PROCESS as error:
+        raise ParserDied(f"no other process for what one may have died of: {error}") from error
+    return _outcome(prepared)
 
 
 def _start(intake: Intake) -> ProcessPoolExecutor:
     # Not a fork: this process has threads and database connections.
     return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin_work, (intake,))
+
+
+def _most_seconds(intake: Intake) -> int:
+    """For one mail: twice as long, and what comes around it, is still within the lease."""
+    return max(1, intake.lease.seconds // 3)
 
 
 def _outcome(prepared: PreparedMail | Exception) -> PreparedMail:
@@ -137,7 +176,10 @@ def _prepare_all(mails: Sequence[Unprepared]) -> list[PreparedMail | Exception]:
 
 def _prepare_one(mail: Unprepared) -> PreparedMail | Exception:
     assert _intake is not None  # noqa: S101 (_begin_work came first)
+    signal.alarm(_most_seconds(_intake))  # no handler: it ends the process, whatever that is in
     try:
         return prepare(_intake, mail.raw, mail.arrived_at, mail.notes)
     except Exception as error:  # noqa: BLE001 (raised where the mail is stored)
         return error
+    finally:
+        signal.alarm(0)
