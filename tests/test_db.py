@@ -135,6 +135,54 @@ def test_a_commit_whose_answer_was_lost_is_not_run_again(installation: Installat
     assert db.conflict_of(broken) == "connection lost: server closed the connection"
 
 
+def test_a_transaction_that_is_cut_off_at_its_commit_is_not_run_again(
+    installation: Installation,
+) -> None:
+    if installation.settings.database_url.startswith("sqlite"):
+        return  # nobody cuts it off
+    db.open_database(installation.settings)
+    other, attempts = db.create_engine(installation.url), []
+
+    def write(session: Session) -> None:
+        attempts.append(session)
+        add_company(session, "Kept or not")
+        session.flush()
+        process = session.scalar(sa.text("SELECT pg_backend_pid()"))
+        with other.begin() as connection:
+            ended = sa.text("SELECT pg_terminate_backend(:process, 10000)")
+            assert connection.execute(ended, {"process": process}).scalar()
+
+    with pytest.raises(DBAPIError) as lost:
+        db.write(write)
+    other.dispose()
+    assert db.fault_of(lost.value) is not None
+    assert len(attempts) == 1
+    db.write(add_company, "By the next connection")
+
+
+def test_the_host_application_may_choose_another_isolation_level(
+    installation: Installation,
+) -> None:
+    if installation.settings.database_url.startswith("sqlite"):
+        return  # there all are serializable
+    show = sa.text("SHOW transaction_isolation")
+    engine = db.create_engine(installation.url, durable=False)
+    rename = sa.update(Company).values(name=Company.name + "!")
+    installation.add_company(name="Renamed")
+    for _ in range(2):  # in one connection after the other's transaction
+        with engine.connect().execution_options(isolation_level="SERIALIZABLE") as theirs:
+            for _ in range(2):
+                assert theirs.execute(show).scalar() == "serializable"
+                theirs.execute(rename)
+                theirs.commit()
+            theirs.execute(rename)
+            theirs.rollback()
+        with engine.begin() as ours:
+            assert ours.execute(show).scalar() == "read committed"
+    engine.dispose()
+    assert [company.name for company in installation.rows(Company)] == ["Renamed!!!!"]
+
+
 def test_a_transaction_that_rests_gives_its_rows_to_others(
     installation: Installation, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,7 +141,7 @@ def _postgresql_engine(url: URL, durable: bool, idle_seconds: float | None) -> E
         hide_parameters=True,
     )
     # LOCAL: for this transaction alone, whichever session a proxy gives to the next one.
-    settings = ["BEGIN ISOLATION LEVEL READ COMMITTED"]
+    settings = []
     if idle_seconds is not None:
         milliseconds = int(idle_seconds * 1000)
         settings.append(f"SET LOCAL idle_in_transaction_session_timeout = {milliseconds}")
@@ -150,23 +150,31 @@ def _postgresql_engine(url: URL, durable: bool, idle_seconds: float | None) -> E
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         options = connection.get_execution_options()
-        if options.get("isolation_level") != "AUTOCOMMIT":  # VACUUM, CREATE DATABASE
-            statements = settings if options.get("outlives_power_cuts") else usual
+        statements = settings if options.get("outlives_power_cuts") else usual
+        level = options.get("isolation_level")
+        if level == "AUTOCOMMIT":  # VACUUM, CREATE DATABASE
+            return
+        if level is None:  # else the host application chose one, with which the driver begins
+            statements = ["BEGIN ISOLATION LEVEL READ COMMITTED", *statements]
+        if statements:
             connection.exec_driver_sql("; ".join(statements))  # one round trip
 
     return engine
 
 
 def _driver_connection() -> Any:
-    """psycopg2's connection, which would begin each transaction by a round trip of its own."""
+    """psycopg2's connection, which would begin each transaction by a round trip of its own.
+
+    Of a transaction that it did not begin itself (autocommit) it knows no end either.
+    """
     from psycopg2 import extensions  # type: ignore[import-untyped]
 
     class DriverConnection(extensions.connection):  # type: ignore[misc]
         def commit(self) -> None:
-            self._end("COMMIT")
+            self._end("COMMIT") if self.autocommit else super().commit()
 
         def rollback(self) -> None:
-            self._end("ROLLBACK")
+            self._end("ROLLBACK") if self.autocommit else super().rollback()
 
         def _end(self, word: str) -> None:
             if self.info.transaction_status != extensions.TRANSACTION_STATUS_IDLE:
