@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from backend.app import db
 from backend.app.models import Followup
-from backend.app.store import followups, outbox
+from backend.app.store import followups, unsettled
 from tests.installation import Installation
 from tests.simulation.place import fresh_database
 
@@ -58,7 +58,7 @@ def cost(due: int) -> float:
     for _ in range(ROUNDS):
         began = time.perf_counter()
         found = db.read(followups.list_due, NOW, 20_000, company_id=None, followup_id=None)
-        db.read(outbox.list_uncertain)
+        db.read(unsettled.list_uncertain)
         times.append(time.perf_counter() - began)
         assert len(found) == due, len(found)
     return statistics.median(times)

@@ -22,7 +22,15 @@ from backend.app.inbox import ingest, visit
 from backend.app.mail.imap import MailboxConnection
 from backend.app.mail.smtp import SmtpConnection
 from backend.app.models import Client, Conversation, MailboxState, OutboxMail, OutboxState
-from backend.app.store import clients, conversations, mailboxes, messages, outbox, traffic
+from backend.app.store import (
+    clients,
+    conversations,
+    mailboxes,
+    messages,
+    outbox,
+    traffic,
+    unsettled,
+)
 
 Planting = AbstractContextManager[object]
 
@@ -93,7 +101,7 @@ def _body_first() -> Planting:
 
 def _sent_again(session: Session, claimed: Any) -> None:
     """What may have gone out goes back to planned when its run has ended."""
-    outbox._change(
+    outbox.change(
         session,
         claimed,
         [OutboxState.SENDING],
@@ -214,7 +222,7 @@ FAULTS: dict[str, Callable[[], Planting]] = {
     "a token not checked: the mailbox's lease": _instead(
         mailboxes, "hold_lease", _lease_of_anybody
     ),
-    "an automatic resend of what is uncertain": _instead(outbox, "abandon_sending", _sent_again),
+    "an automatic resend of what is uncertain": _instead(unsettled, "abandon_sending", _sent_again),
     "the stops are not asked again before the body": _instead(
         claim, "stops_before_body", lambda *_: None
     ),

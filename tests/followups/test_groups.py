@@ -28,7 +28,7 @@ from backend.app.operate.preview import preview_step
 from backend.app.operate.settlement import accept_as_sent, send_again
 from backend.app.operate.status import load_status
 from backend.app.runtime import Report, Run
-from backend.app.store import client_export, erasure, outbox
+from backend.app.store import client_export, erasure, reminders
 from backend.app.store.erasure import ClientFound
 from backend.app.store.records import OutboxClaim
 from tests.followups.letters import bounce, reply
@@ -361,7 +361,7 @@ def test_what_was_tried_as_a_text_message_and_goes_in_a_mail_is_kept_as_a_mail(
     assert office.send().counts == {"sent": 1, "carried": 1}
 
     assert office.outbox(second).channel == "email"
-    assert db.read(outbox.find_message_ids, second) == [office.outbox(lead).message_id]
+    assert db.read(reminders.find_message_ids, second) == [office.outbox(lead).message_id]
 
 
 @pytest.mark.parametrize("which", [0, 2])

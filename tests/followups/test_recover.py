@@ -21,7 +21,7 @@ from backend.app.models import (
     OutboxMail,
 )
 from backend.app.runtime import Report, Run
-from backend.app.store import outbox
+from backend.app.store import unsettled
 from backend.app.store.records import OutboxClaim
 from tests.followups import letters
 from tests.followups.office import LEASE_SECONDS, Office, open_office
@@ -60,7 +60,7 @@ def age(office: Office, claimed: OutboxClaim) -> None:
 
 
 def load(claimed: OutboxClaim) -> OutboxClaim:
-    loaded = db.read(outbox.load_uncertain, claimed.id)
+    loaded = db.read(unsettled.load_uncertain, claimed.id)
     assert loaded is not None
     return loaded
 

@@ -39,7 +39,7 @@ from backend.app.followups.situation import (
 from backend.app.followups.text_draft import TextUnusable
 from backend.app.followups.wording import MissingVariable, WordingUnusable
 from backend.app.models import AutoState, HistoryStatus, OutboxState
-from backend.app.store import conversations, followups, messages, outbox, traffic
+from backend.app.store import conversations, followups, messages, outbox, traffic, unsettled
 from backend.app.store.records import DueFollowup, OutboxClaim, Spent, StepClaim
 
 STATUS_ANSWERED = "answered"
@@ -171,7 +171,7 @@ def _forgotten(session: Session, draft: Draft, followup: DueFollowup, now: datet
     """
     step, mail = draft.decision.step, draft.columns
     sent_at = messages.find_proof(session, followup.company_id, str(mail["message_id"]))
-    if sent_at is None or not outbox.record_forgotten(session, followup.id, step, sent_at, mail):
+    if sent_at is None or not unsettled.record_forgotten(session, followup.id, step, sent_at, mail):
         return None
     wait = Wait(now + UNCERTAIN_RETRY, ReasonCode.UNCERTAIN, "its copy lies in Sent")
     record_decision(session, followup, wait, now)

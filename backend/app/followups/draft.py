@@ -23,7 +23,7 @@ from backend.app.mail.message import Address, OutgoingMail
 from backend.app.mail.msgid import make_message_id
 from backend.app.mail.parse import parse_headers
 from backend.app.sms.segments import Length
-from backend.app.store import conversations, mailboxes, messages, outbox, reminders
+from backend.app.store import conversations, mailboxes, messages, reminders
 from backend.app.store.records import DueFollowup, MailboxAccount
 
 
@@ -151,7 +151,7 @@ def _thread(session: Session, followup: DueFollowup, conversation_id: int | None
         thread = messages.load_thread(session, conversation_id, followup.client_key)
         if thread:
             return thread
-    return outbox.find_message_ids(session, followup.id) if followup.steps_sent else []
+    return reminders.find_message_ids(session, followup.id) if followup.steps_sent else []
 
 
 def _message_id(session: Session, followup: DueFollowup, step: int, account: MailboxAccount) -> str:

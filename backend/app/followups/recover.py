@@ -23,7 +23,7 @@ from backend.app.followups import settle
 from backend.app.followups.witness import find_proof
 from backend.app.models import OutboxState
 from backend.app.runtime import Report, Run
-from backend.app.store import outbox
+from backend.app.store import unsettled
 from backend.app.store.records import OutboxClaim, StepClaim
 
 log = logging.getLogger("relance.followups")
@@ -33,15 +33,15 @@ Claim = TypeVar("Claim", OutboxClaim, StepClaim)
 
 def recover(run: Run, report: Report) -> None:
     now, hours = run.now(), run.settings.uncertain_hours
-    for claimed in db.read(outbox.list_abandoned, OutboxState.CLAIMED):
+    for claimed in db.read(unsettled.list_abandoned, OutboxState.CLAIMED):
         _attempt(report, "taken_back", claimed, lambda s, c: settle.take_back(s, c, now))
-    for step in db.read(outbox.list_orphaned):
+    for step in db.read(unsettled.list_orphaned):
         _attempt(report, "taken_back", step, lambda s, c: settle.take_back_orphan(s, c, now))
-    for claimed in db.read(outbox.list_abandoned, OutboxState.SENDING):
+    for claimed in db.read(unsettled.list_abandoned, OutboxState.SENDING):
         _attempt(
             report, "uncertain", claimed, lambda s, c: settle.abandon_sending(s, c, now, hours)
         )
-    for claimed in db.read(outbox.list_uncertain):
+    for claimed in db.read(unsettled.list_uncertain):
         _settle_uncertain(run, report, claimed)
 
 
@@ -55,7 +55,7 @@ def _settle_uncertain(run: Run, report: Report, claimed: OutboxClaim) -> None:
             claimed,
             lambda s, c: settle.accept_proof(s, c, now, provider_id=proof.provider_id),
         )
-    elif db.read(outbox.needs_a_word, claimed, run.settings.uncertain_hours):
+    elif db.read(unsettled.needs_a_word, claimed, run.settings.uncertain_hours):
         _attempt(report, "for_a_person", claimed, lambda s, c: settle.ask_person(s, c, now))
 
 

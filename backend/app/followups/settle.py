@@ -33,6 +33,7 @@ from backend.app.store import (
     outbox,
     reminders,
     sent_copies,
+    unsettled,
 )
 from backend.app.store.records import CompanyProfile, DueFollowup, OutboxClaim, StepClaim
 
@@ -289,7 +290,7 @@ def settle_uncertain(
 def abandon_sending(session: Session, claimed: OutboxClaim, now: datetime, wait_hours: int) -> None:
     """A run ended while the mail was going out. Raises ClaimLost."""
     _hold(session, claimed)
-    outbox.abandon_sending(session, claimed)
+    unsettled.abandon_sending(session, claimed)
     _record_uncertain(session, claimed, "its run ended while it was going out", now, wait_hours)
 
 
@@ -308,7 +309,7 @@ def _record_uncertain(
 def take_back(session: Session, claimed: OutboxClaim, now: datetime) -> None:
     """A run ended before anything went out: the steps are due again. Raises ClaimLost."""
     _hold(session, claimed)
-    _look_again(session, outbox.take_back(session, claimed), now, None)
+    _look_again(session, unsettled.take_back(session, claimed), now, None)
 
 
 def take_back_orphan(session: Session, step: StepClaim, now: datetime) -> None:
@@ -325,7 +326,7 @@ def ask_person(session: Session, claimed: OutboxClaim, now: datetime) -> None:
     Raises ClaimLost.
     """
     _hold(session, claimed)
-    outbox.mark_needs_person(session, claimed)
+    unsettled.mark_needs_person(session, claimed)
     _end(session, claimed.steps, ReasonCode.UNCERTAIN.value, now)
 
 
@@ -335,7 +336,7 @@ def resend(session: Session, claimed: OutboxClaim, now: datetime, *, by: str) ->
     Raises ClaimLost when it is not uncertain any more.
     """
     _hold(session, claimed)
-    outbox.plan_again(session, claimed)
+    unsettled.plan_again(session, claimed)
     for step in claimed.steps:
         _release_to_resend(session, step, now, by)
 

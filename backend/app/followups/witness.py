@@ -10,7 +10,7 @@ from backend.app.channel import Channel
 from backend.app.errors import CredentialsUnreadable, MailboxError
 from backend.app.followups.provider import sms_provider
 from backend.app.runtime import Run
-from backend.app.store import messages, outbox, sms_accounts
+from backend.app.store import messages, sms_accounts, unsettled
 from backend.app.store.records import OutboxClaim
 
 log = logging.getLogger("relance.followups")
@@ -34,7 +34,7 @@ def find_proof(run: Run, claimed: OutboxClaim) -> Proof | None:
 def _ask_provider(run: Run, claimed: OutboxClaim) -> Proof | None:
     """A message to this number with this text, of that time, which no other step of ours is."""
     access = db.read(sms_accounts.find_account, claimed.company_id)
-    since = db.read(outbox.load_sending_at, claimed.id)
+    since = db.read(unsettled.load_sending_at, claimed.id)
     if access is None or not access.is_active or since is None:
         return None
     try:
@@ -43,6 +43,6 @@ def _ask_provider(run: Run, claimed: OutboxClaim) -> Proof | None:
     except (MailboxError, CredentialsUnreadable) as error:
         log.warning("outbox=%d no word of its fate: %s", claimed.id, error)
         return None
-    others = db.read(outbox.list_provider_ids, claimed.company_id, [each.sid for each in found])
+    others = db.read(unsettled.list_provider_ids, claimed.company_id, [each.sid for each in found])
     unknown = [each.sid for each in found if each.sid not in others]
     return Proof(unknown[0]) if unknown else None

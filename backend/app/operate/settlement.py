@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from backend.app.errors import Refused
 from backend.app.followups import settle
-from backend.app.store import admin_followups, outbox
+from backend.app.store import admin_followups, unsettled
 from backend.app.store.admin_records import FollowupRow
 from backend.app.store.records import OutboxClaim
 
@@ -38,7 +38,7 @@ def send_again(
 
 def _load_uncertain(session: Session, company_id: int | None, outbox_id: int) -> OutboxClaim:
     row = admin_followups.load_outbox_row(session, company_id, outbox_id)
-    claimed = outbox.load_uncertain(session, outbox_id)
+    claimed = unsettled.load_uncertain(session, outbox_id)
     if claimed is None:
         raise Refused(
             f"outbox row {outbox_id} is {row.state}; only an uncertain one waits for a word"

@@ -25,7 +25,8 @@ from backend.app.models import (
 )
 
 DAY_SECONDS = 86_400
-NOTHING_WENT_OUT = "its run ended before anything went out"  # outbox.take_back: no fault of SMTP
+# As unsettled.take_back says it: no fault of SMTP.
+NOTHING_WENT_OUT = "its run ended before anything went out"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from backend.app.models import (
     OutboxState,
     QuarantinedMail,
 )
-from backend.app.store.outbox import UNSETTLED
+from backend.app.store.unsettled import UNSETTLED
 
 
 @dataclass(frozen=True, slots=True)

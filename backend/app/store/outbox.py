@@ -11,18 +11,21 @@ The steps that a mail carries for other follow-ups change in the same statement 
                                                  uncertain --proof--> sent
                                                  uncertain --a person's word--> sent | planned
                                                     failed --a person's word--> planned
+
+Here is what a worker does with its claim. What becomes of a step whose worker ended, or whose fate
+is unknown, stands in unsettled.py; that a person stops one, or lets a failed one go on, in
+admin_followups.py.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from backend.app.channel import Channel
 from backend.app.db import database_now
@@ -33,25 +36,9 @@ from backend.app.store.tables import table_of
 from backend.app.store.upsert import insert_unless_there
 
 _OUTBOX = table_of(OutboxMail)
-_CLAIM_COLUMNS = tuple(
-    getattr(OutboxMail, name) for name in OutboxClaim.__dataclass_fields__ if name != "companions"
-)
+_C = _OUTBOX.c
 # States from which a step may be claimed (again): nothing of it has gone out.
 CLAIMABLE = (OutboxState.PLANNED, OutboxState.CANCELLED)
-_C = _OUTBOX.c
-# Built once, see tables.py.
-_CARRIER = _OUTBOX.alias()
-_FIND_MESSAGE_IDS = (
-    sa.select(sa.case((_C.carried_by.is_(None), _C.message_id), else_=_CARRIER.c.message_id))
-    .select_from(_OUTBOX.outerjoin(_CARRIER, _CARRIER.c.id == _C.carried_by))
-    .where(
-        _C.followup_id == sa.bindparam("followup"),
-        _C.state == OutboxState.SENT.value,
-        _C.channel == Channel.EMAIL.value,
-    )
-    .order_by(_C.step)
-)
-OF_STEP = (_C.followup_id == sa.bindparam("followup"), _C.step == sa.bindparam("of_step"))
 # What a claim says of the mail, as it was rendered for it.
 _RENDERED = (
     "company_id",
@@ -62,9 +49,6 @@ _RENDERED = (
     "content",
     "raw",
 )
-# Word for word the condition of ix_outbox_unsettled: SQLite does not see that `state = 'claimed'`
-# lies within it, and would read the whole table.
-UNSETTLED = sa.text("outbox.state IN ('claimed', 'sending', 'uncertain')")
 
 
 def _ours(steps: int) -> sa.ColumnElement[bool]:
@@ -129,11 +113,6 @@ def find_step(session: Session, followup_id: int, step: int) -> OutboxMail | Non
     )
 
 
-def find_message_ids(session: Session, followup_id: int) -> list[str]:
-    """The Message-IDs of the mails in which its steps went out, in their order."""
-    return list(session.scalars(_FIND_MESSAGE_IDS, {"followup": followup_id}))
-
-
 def has_open_step(session: Session, followup_id: int, steps: Sequence[int] | None = None) -> bool:
     """Whether one of these steps, or of all, is on its way or uncertain."""
     which = () if steps is None else (OutboxMail.step.in_(steps),)
@@ -186,11 +165,6 @@ def claim(
         channel=Channel(mail["channel"]),
         **rendered,
     )
-
-
-def _claim_of(row: sa.Row[Any], companions: Sequence[StepClaim] = ()) -> OutboxClaim:
-    channel = Channel(row.channel)
-    return OutboxClaim(**{**row._mapping, "channel": channel, "companions": tuple(companions)})
 
 
 def claim_companion(
@@ -252,38 +226,7 @@ def _take(
     return None if taken is None else _Taken(*taken)
 
 
-def record_forgotten(
-    session: Session, followup_id: int, step: int, sent_at: datetime, mail: dict[str, Any]
-) -> bool:
-    """A step that went out and that no row knows of: uncertain, so that the proof settles it.
-
-    Or whose row only knows of attempts before that. False when it is not to be had.
-    """
-    values = {
-        **mail,
-        "carried_by": None,
-        "state": OutboxState.UNCERTAIN.value,
-        "sending_at": sent_at,
-        "next_attempt_at": None,
-        "error": "it had gone out before this database was brought back from a copy",
-    }
-    key = {"followup_id": followup_id, "step": step}
-    if insert_unless_there(session, OutboxMail, {**key, **values}, OutboxMail.id) is not None:
-        return True
-    changed = session.scalar(
-        sa.update(OutboxMail)
-        .where(
-            OutboxMail.followup_id == followup_id,
-            OutboxMail.step == step,
-            OutboxMail.state.in_([state.value for state in CLAIMABLE]),
-        )
-        .values(**values, token=OutboxMail.token + 1)
-        .returning(OutboxMail.id)
-    )
-    return changed is not None
-
-
-def _change(
+def change(
     session: Session,
     claimed: OutboxClaim,
     states: Sequence[OutboxState],
@@ -382,9 +325,9 @@ def settle_not_sent(
 ) -> list[StepClaim]:
     """claimed or sending -> planned, failed or cancelled. Raises ClaimLost.
 
-    Returns the steps that changed: see _change.
+    Returns the steps that changed: see change.
     """
-    return _change(
+    return change(
         session,
         claimed,
         [OutboxState.CLAIMED, OutboxState.SENDING],
@@ -402,7 +345,7 @@ def settle_not_sent(
 
 def settle_uncertain(session: Session, claimed: OutboxClaim, error: str) -> None:
     """sending -> uncertain: nobody sends it again without a person's word. Raises ClaimLost."""
-    _change(
+    change(
         session,
         claimed,
         [OutboxState.SENDING],
@@ -410,164 +353,4 @@ def settle_uncertain(session: Session, claimed: OutboxClaim, error: str) -> None
         owner=None,
         lease_until=None,
         error=error[:500],
-    )
-
-
-def plan_again(session: Session, claimed: OutboxClaim) -> None:
-    """uncertain -> planned, on a person's word that it did not arrive. Raises ClaimLost."""
-    _change(
-        session,
-        claimed,
-        [OutboxState.UNCERTAIN],
-        state=OutboxState.PLANNED.value,
-        needs_person=False,
-        sending_at=None,
-        token=OutboxMail.token + 1,
-        next_attempt_at=None,
-    )
-
-
-def mark_needs_person(session: Session, claimed: OutboxClaim) -> None:
-    """No proof came in time. Raises ClaimLost."""
-    _change(session, claimed, [OutboxState.UNCERTAIN], needs_person=True)
-
-
-def list_abandoned(session: Session, state: OutboxState, limit: int = 500) -> list[OutboxClaim]:
-    """Mails in `state` whose worker's lease has ended: it was killed, or hangs."""
-    query = (
-        sa.select(*_CLAIM_COLUMNS)
-        .where(
-            UNSETTLED,
-            OutboxMail.carried_by.is_(None),
-            OutboxMail.state == state.value,
-            OutboxMail.lease_until < database_now(),
-        )
-        .order_by(OutboxMail.lease_until)
-        .limit(limit)
-    )
-    return _load_claims(session, query, state)
-
-
-def _load_claims(
-    session: Session, query: sa.Select[*tuple[Any, ...]], state: OutboxState
-) -> list[OutboxClaim]:
-    """Mails that are in `state`, each with the steps that it carries."""
-    rows = session.execute(query).all()
-    if not rows:
-        return []
-    o, carried = OutboxMail, defaultdict(list)
-    for row in session.execute(
-        sa.select(o.carried_by, o.id, o.token, o.followup_id, o.step)
-        .where(o.carried_by.in_([row.id for row in rows]), o.state == state.value)
-        .order_by(o.followup_id)
-    ):
-        carried[row.carried_by].append(StepClaim(row.id, row.token, row.followup_id, row.step))
-    return [_claim_of(row, carried[row.id]) for row in rows]
-
-
-def list_orphaned(session: Session) -> list[StepClaim]:
-    """Steps whose lease has ended, claimed for a mail that does not go out any more.
-
-    A person has stopped the follow-up whose mail it was, and the worker did not live to see it.
-    """
-    o, carrier = OutboxMail, aliased(OutboxMail)
-    goes = sa.exists().where(carrier.id == o.carried_by, carrier.state == OutboxState.CLAIMED.value)
-    rows = session.execute(
-        sa.select(o.id, o.token, o.followup_id, o.step).where(
-            UNSETTLED,
-            o.carried_by.is_not(None),
-            o.state == OutboxState.CLAIMED.value,
-            o.lease_until < database_now(),
-            ~goes,
-        )
-    ).all()
-    return [StepClaim(*row) for row in rows]
-
-
-def take_back(session: Session, claimed: OutboxClaim) -> list[StepClaim]:
-    """claimed -> planned after its worker's end: nothing had gone out. Raises ClaimLost.
-
-    Returns the steps that changed.
-    """
-    return _change(
-        session,
-        claimed,
-        [OutboxState.CLAIMED],
-        OutboxMail.lease_until < database_now(),
-        state=OutboxState.PLANNED.value,
-        owner=None,
-        lease_until=None,
-        token=OutboxMail.token + 1,
-        error="its run ended before anything went out",
-    )
-
-
-def abandon_sending(session: Session, claimed: OutboxClaim) -> None:
-    """sending -> uncertain after its worker's end: it may have gone out. Raises ClaimLost.
-
-    The token stays: a worker that wakes up late with the server's 2xx in hand holds the best
-    proof there is, and may still settle the step as sent; it may not send.
-    """
-    _change(
-        session,
-        claimed,
-        [OutboxState.SENDING],
-        OutboxMail.lease_until < database_now(),
-        state=OutboxState.UNCERTAIN.value,
-        owner=None,
-        lease_until=None,
-        error="its run ended while the mail was going out",
-    )
-
-
-def list_uncertain(session: Session) -> list[OutboxClaim]:
-    """Uncertain mails, those too that a person was asked about: proof may still come."""
-    query = (
-        sa.select(*_CLAIM_COLUMNS)
-        .where(
-            UNSETTLED,
-            OutboxMail.carried_by.is_(None),
-            OutboxMail.state == OutboxState.UNCERTAIN.value,
-        )
-        .order_by(OutboxMail.id)
-    )
-    return _load_claims(session, query, OutboxState.UNCERTAIN)
-
-
-def load_sending_at(session: Session, outbox_id: int) -> datetime | None:
-    """Since when the step may be out; None where nothing can be."""
-    return session.scalar(sa.select(OutboxMail.sending_at).where(OutboxMail.id == outbox_id))
-
-
-def list_provider_ids(session: Session, company_id: int, wanted: Sequence[str]) -> set[str]:
-    """Which of these names of text messages are those of the company's own steps."""
-    known = session.scalars(
-        sa.select(OutboxMail.provider_id).where(
-            OutboxMail.company_id == company_id, OutboxMail.provider_id.in_(wanted)
-        )
-    )
-    return {each for each in known if each is not None}
-
-
-def load_uncertain(session: Session, outbox_id: int) -> OutboxClaim | None:
-    """An uncertain mail by the id of any of its steps; None when there is none (any more)."""
-    uncertain = OutboxMail.state == OutboxState.UNCERTAIN.value
-    own = sa.func.coalesce(OutboxMail.carried_by, OutboxMail.id)
-    lead = session.scalar(sa.select(own).where(OutboxMail.id == outbox_id, uncertain))
-    query = sa.select(*_CLAIM_COLUMNS).where(OutboxMail.id == lead, uncertain)
-    found = [] if lead is None else _load_claims(session, query, OutboxState.UNCERTAIN)
-    return found[0] if found else None
-
-
-def needs_a_word(session: Session, claimed: OutboxClaim, hours: int) -> bool:
-    """Whether the body went out, if it did, over `hours` ago, and nobody was asked about it yet."""
-    return (
-        session.scalar(
-            sa.select(OutboxMail.id).where(
-                OutboxMail.id == claimed.id,
-                OutboxMail.needs_person.is_(False),
-                OutboxMail.sending_at < database_now(-3600 * hours),
-            )
-        )
-        is not None
     )

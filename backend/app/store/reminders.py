@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from backend.app.channel import Channel
 from backend.app.models import (
     Client,
     Company,
@@ -22,15 +23,17 @@ from backend.app.models import (
     InboxIntegration,
     Installation,
     OutboxMail,
+    OutboxState,
     QuarantinedMail,
 )
-from backend.app.store import followups, mailboxes, messages, outbox, tenants, traffic
+from backend.app.store import followups, mailboxes, messages, tenants, traffic
 from backend.app.store.records import Bounces, CompanyProfile, DueFollowup
 from backend.app.store.tables import table_of
 
 _F = table_of(Followup).c
 _I = table_of(InboxIntegration).c
-_O = table_of(OutboxMail).c
+_OUTBOX = table_of(OutboxMail)
+_O = _OUTBOX.c
 _Q = table_of(QuarantinedMail).c
 _INSTALLATION = table_of(Installation)
 _FOLLOWUP_WIDTH = len(followups.FOLLOWUP_COLUMNS)
@@ -54,8 +57,22 @@ IN_QUARANTINE = sa.exists().where(
     _I.company_id == sa.bindparam("company_id"),
     _Q.sender_key == sa.bindparam("client_key"),
 )
-_BESIDE_ITS_STEP = _INSTALLATION.outerjoin(table_of(OutboxMail), sa.and_(*outbox.OF_STEP))
+_BESIDE_ITS_STEP = _INSTALLATION.outerjoin(
+    _OUTBOX,
+    sa.and_(_O.followup_id == sa.bindparam("followup"), _O.step == sa.bindparam("of_step")),
+)
 _IDENTITY = sa.select(_O.message_id, _INSTALLATION.c.secret).select_from(_BESIDE_ITS_STEP)
+_CARRIER = _OUTBOX.alias()
+_MESSAGE_IDS = (
+    sa.select(sa.case((_O.carried_by.is_(None), _O.message_id), else_=_CARRIER.c.message_id))
+    .select_from(_OUTBOX.outerjoin(_CARRIER, _CARRIER.c.id == _O.carried_by))
+    .where(
+        _O.followup_id == sa.bindparam("followup"),
+        _O.state == OutboxState.SENT.value,
+        _O.channel == Channel.EMAIL.value,
+    )
+    .order_by(_O.step)
+)
 
 
 @cache
@@ -171,3 +188,8 @@ def load_identity(session: Session, followup_id: int, step: int) -> tuple[str | 
     given = {"followup": followup_id, "of_step": step}
     message_id, secret = session.execute(_IDENTITY, given).one()
     return message_id, secret
+
+
+def find_message_ids(session: Session, followup_id: int) -> list[str]:
+    """The Message-IDs of the mails in which its steps went out, in their order."""
+    return list(session.scalars(_MESSAGE_IDS, {"followup": followup_id}))

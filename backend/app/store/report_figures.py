@@ -32,7 +32,7 @@ from backend.app.models import (
     QuarantinedMail,
 )
 from backend.app.store.followups import LOOKED_AT
-from backend.app.store.outbox import UNSETTLED
+from backend.app.store.unsettled import UNSETTLED
 
 # Word for word the condition of ix_followups_held, which SQLite would not recognise otherwise.
 HELD = sa.text("followups.auto_state = 'held'")

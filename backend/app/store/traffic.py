@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 from backend.app.mail.message import MailKind
 from backend.app.models import InboxIntegration, InboxMessage, OutboxMail, OutboxState
 from backend.app.store.clients import lock_client
-from backend.app.store.outbox import UNSETTLED
 from backend.app.store.records import Spent
 from backend.app.store.tables import table_of
+from backend.app.store.unsettled import UNSETTLED
 
 # Built once, see tables.py. Each part of a statement is found by an index of its own; together they
 # are one, so that a reminder waits for one answer.
