@@ -354,13 +354,17 @@ def test_the_sent_folder_that_the_company_names_counts_most(desk: Desk) -> None:
     assert desk.sync() == {"mailboxes": 1, "stored": 1}
 
 
-def test_a_sent_folder_that_is_gone_does_not_keep_inbox_back(desk: Desk) -> None:
+def test_a_sent_folder_that_is_gone_does_not_keep_inbox_back(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
     desk.receive(desk.mail("question"))
     desk.installation.set(InboxIntegration, desk.mailbox, sent_folder="Gone")
     report = desk.run()
     assert report.counts == {"mailboxes": 1, "stored": 1, "folders_failed": 1}
     assert report.failed
     assert desk.state().error_kind is None
+    assert "folder 'Gone' on" in caplog.text
+    assert f"manage.py mailbox set {desk.mailbox} --sent-folder NAME" in caplog.text
 
 
 # -- drawers -----------------------------------------------------------------------------------

@@ -293,4 +293,43 @@ def test_a_sent_folder_that_is_not_there_is_told_at_once(
 ) -> None:
     add = add_arguments(company_id, account, mail_servers, "--sent-folder", "Sent by us")
     result = manage(*add, stdin=PASSWORD, status=1)
-    assert "folder" in result.stderr
+    assert "the folder 'Sent by us' on" in result.stderr
+    assert "there are 'INBOX', 'Sent'" in result.stderr
+
+
+def test_a_sent_folder_is_looked_for_before_its_name_is_stored(
+    manage: Manage,
+    installation: Installation,
+    company_id: int,
+    account: Account,
+    mail_servers: MailServers,
+) -> None:
+    manage(*add_arguments(company_id, account, mail_servers), stdin=PASSWORD)
+
+    def named() -> str | None:
+        return installation.rows(InboxIntegration)[0].sent_folder
+
+    assert "'Sent'" in manage("mailbox", "set", 1, "--sent-folder", "Snet", status=1).stderr
+    assert named() is None
+    manage("mailbox", "set", 1, "--sent-folder", "Sent")
+    assert named() == "Sent"
+    manage("mailbox", "set", 1, "--sent-folder", "Snet", "--no-check")
+    assert named() == "Snet"
+    checked = manage("mailbox", "check", 1, status=1)
+    assert "'Snet'" in checked.stdout
+    assert "mailbox set 1 --sent-folder" in checked.stderr
+
+
+def test_a_wrong_sent_folder_keeps_no_new_password_from_being_stored(
+    manage: Manage,
+    installation: Installation,
+    company_id: int,
+    account: Account,
+    mail_servers: MailServers,
+) -> None:
+    manage(*add_arguments(company_id, account, mail_servers), stdin=PASSWORD)
+    manage("mailbox", "set", 1, "--sent-folder", "Snet", "--no-check")
+    manage("mailbox", "set", 1, "--password-stdin", "--no-check", stdin="old")
+    manage("mailbox", "set", 1, "--password-stdin", stdin=PASSWORD)
+    [row] = installation.rows(InboxIntegration)
+    assert installation.vault.decrypt(row.secret) == PASSWORD

@@ -253,6 +253,9 @@ FAULTS = {
     "unknown authority": Fault(
         no_authority, "imap_sign_in", None, "not trusted", "TLS_CA_FILE=/path"
     ),
+    "wrong Sent folder": Fault(
+        lambda s: s.mailbox_row(sent_folder="Snet"), "sent_folder", None, "'Snet'", "--sent-folder"
+    ),
     "mail server down": Fault(
         nowhere, "imap_sign_in", "mailbox", "no connection with", "127.0.0.1|mailbox check"
     ),
@@ -457,7 +460,7 @@ def test_naming_the_sent_folder_wants_the_copies_that_were_given_up(
     sound: Sound, manage: Manage
 ) -> None:
     copy_given_up(sound)
-    manage("mailbox", "set", sound.mailbox, "--sent-folder", "INBOX.Sent")
+    manage("mailbox", "set", sound.mailbox, "--sent-folder", "INBOX.Sent", "--no-check")
     assert manage.json("status")["findings"] == []
     [copy] = sound.installation.rows(SentCopy)
     assert (copy.state, copy.attempts) == ("wanted", 0)

@@ -191,7 +191,13 @@ def _folder_gone(visit: Visit, folder: ServerFolder, error: FolderGone) -> None:
     if folder.role is Role.INBOX:
         raise error
     visit.report.fail("folders_failed")
-    log.error("integration=%d folder=%s %s", visit.lease.integration_id, folder.role, error)
+    log.error(
+        "integration=%d folder=%s %s; name another: manage.py mailbox set %d --sent-folder NAME",
+        visit.lease.integration_id,
+        folder.role,
+        error,
+        visit.lease.integration_id,
+    )
 
 
 def show_due_mailboxes(

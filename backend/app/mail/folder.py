@@ -96,6 +96,17 @@ def find_sent_folder(listed: Sequence[tuple[Sequence[object], object]]) -> str |
     return next((by_last_part[name] for name in SENT_NAMES if name in by_last_part), None)
 
 
+def openable_names(listed: Sequence[tuple[Sequence[object], object]]) -> list[str]:
+    """The names of LIST that can be opened, in the server's order."""
+    found = []
+    for flags, raw in listed:
+        attributes = {flag.lower() for flag in flags if isinstance(flag, bytes)}
+        name = _decode_name(raw)
+        if name is not None and not attributes & CANNOT_BE_OPENED:
+            found.append(name)
+    return found
+
+
 def _decode_name(raw: object) -> str | None:
     """None for a name that is NIL, or a number, or outside modified UTF-7 (a bare `&`).
 

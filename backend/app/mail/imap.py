@@ -46,6 +46,7 @@ from backend.app.mail.folder import (
     Role,
     ServerFolder,
     find_sent_folder,
+    openable_names,
 )
 from backend.app.mail.sasl import SaslToken
 from backend.app.mail.structure import read_structure
@@ -100,6 +101,11 @@ class MailboxConnection:
         if found is not None and found.upper() != "INBOX":
             folders.append(ServerFolder(found, Role.SENT))
         return tuple(folders)
+
+    def folder_names(self) -> list[str]:
+        """Every folder that can be opened, in the server's order."""
+        with self._answered():
+            return openable_names([(flags, name) for flags, _, name in self._client.list_folders()])
 
     def status(self, name: str) -> FolderStatus:
         """Raises FolderGone too."""
@@ -337,7 +343,9 @@ def translated(endpoint: Endpoint, *, folder: str | None = None) -> Iterator[Non
         if _is_throttle(words):
             raise Throttled(f"{endpoint} asks to come back later: {words}") from error
         if folder is not None and not isinstance(error, ProtocolError):
-            raise FolderGone(f"a folder on {endpoint} cannot be opened: {words}") from error
+            raise FolderGone(
+                f"the folder {folder!r} on {endpoint} cannot be opened: {words}"
+            ) from error
         raise ServerFault(f"{endpoint} answered: {words}") from error
     # What the library's parser stumbles over in broken answers.
     except (ValueError, TypeError, LookupError, ArithmeticError, AssertionError) as error:

@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from backend.app.config import Settings
 from backend.app.credentials import Vault
 from backend.app.endpoints import imap_endpoint, smtp_endpoint
-from backend.app.errors import MailboxError
+from backend.app.errors import FolderGone, MailboxError
 from backend.app.mail.endpoint import Endpoint, TokenSource
 from backend.app.mail.folder import Role
-from backend.app.mail.imap import open_mailbox
+from backend.app.mail.imap import MailboxConnection, open_mailbox
 from backend.app.mail.smtp import open_smtp
 from backend.app.store.records import MailboxAccount
+
+MOST_NAMES = 30
 
 
 @dataclass(frozen=True, slots=True)
 class ImapFound:
     """sent_folder: its name on the server, None when there is none that we can tell.
+
+    sent_fault: why it cannot be opened, and which folders there are; None when it can.
 
     change_numbers: the server numbers changes (CONDSTORE, RFC 7162), which makes idle runs cheap.
     """
@@ -27,6 +31,7 @@ class ImapFound:
     sent_folder: str | None
     sent_messages: int | None
     change_numbers: bool
+    sent_fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,10 @@ class SignIn:
     smtp: str | None
     smtp_signed_in: bool
     failures: tuple[str, ...]
+
+    @property
+    def sent_fault(self) -> str | None:
+        return self.imap.sent_fault if self.imap else None
 
 
 def sign_in(
@@ -67,15 +76,26 @@ def sign_in(
 
 
 def look_into(endpoint: Endpoint, sent_folder: str | None) -> ImapFound:
-    """Counts of INBOX and the Sent folder. Raises MailboxError: FolderGone for a wrong name."""
+    """Counts of INBOX and the Sent folder, which may be a wrong name. Raises MailboxError."""
     with open_mailbox(endpoint) as connection:
         folders = {folder.role: folder.name for folder in connection.folders(sent_folder)}
         inbox = connection.status(folders[Role.INBOX])
         sent = folders.get(Role.SENT)
+        messages, fault = _count(connection, sent) if sent else (None, None)
         return ImapFound(
             server=str(endpoint),
             inbox_messages=inbox.messages,
             sent_folder=sent,
-            sent_messages=connection.status(sent).messages if sent else None,
+            sent_messages=messages,
             change_numbers=inbox.highestmodseq is not None,
+            sent_fault=fault,
         )
+
+
+def _count(connection: MailboxConnection, sent_folder: str) -> tuple[int | None, str | None]:
+    """How many mails are in it, or what is wrong with it."""
+    try:
+        return connection.status(sent_folder).messages, None
+    except FolderGone as error:
+        names = ", ".join(map(repr, connection.folder_names()[:MOST_NAMES]))
+        return None, f"{error}; there are {names}"

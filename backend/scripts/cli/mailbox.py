@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from backend.scripts.cli.authorize import authorize
 from backend.scripts.cli.commands import company_option, examples, fail, id_argument, json_option
 from backend.scripts.cli.granting import PROVIDERS, read_grant, refresh_token_stdin
+from backend.scripts.cli.mailbox_options import history_days, password_stdin, smtp_password
+from backend.scripts.cli.mailbox_set import set_mailbox
 from backend.scripts.cli.new_account import account_from, fill_in_hosts, read_sealed_passwords
 from backend.scripts.cli.signing_in import check_sign_in, no_check, say_found
 from backend.scripts.cli.terminal import say, show_json, show_table
 
-if TYPE_CHECKING:
-    from backend.scripts.cli.installation import Installation
-
 SECURITIES = ("tls", "starttls", "plain")
 PORT = click.IntRange(1, 65_535)
-password_stdin = click.option(
-    "--password-stdin",
-    is_flag=True,
-    help="Read the password from the first line of standard input instead of asking.",
-)
-smtp_password = click.option(
-    "--smtp-password",
-    "own_smtp_password",
-    is_flag=True,
-    help="SMTP has a password of its own: asked next, or the second line of standard input.",
-)
-history_days = click.option(
-    "--history-days",
-    type=click.IntRange(1, 36_500),
-    metavar="N",
-    help="How many days of older mail to bring.  [default: SYNC_HISTORY_DAYS]",
-)
 
 
 @click.group(epilog=examples("mailbox list", "mailbox check 1"))
@@ -118,7 +99,11 @@ def add(
             None
             if no_check
             else check_sign_in(
-                installation, account, "nothing was stored. --no-check stores it as it is", tokens
+                installation,
+                account,
+                "nothing was stored. --no-check stores it as it is",
+                tokens,
+                names_sent_folder=bool(account.sent_folder),
             )
         )
         grant = None
@@ -175,88 +160,6 @@ def list_(company_id: int | None, as_json: bool) -> None:
     )
 
 
-@command.command(
-    "set",
-    epilog=examples(
-        "mailbox set 1 --inactive",
-        "mailbox set 1 --ask-password",
-        "mailbox set 1 --history-days 365",
-        "mailbox set 1 --sent-folder 'INBOX.Sent'",
-    ),
-)
-@id_argument("mailbox_id")
-@company_option()
-@click.option("--active/--inactive", default=None, help="Read it from now on, or no longer.")
-@click.option("--ask-password", is_flag=True, help="Ask for a new password.")
-@click.option("--sent-folder", help="Its name, where the server does not say which one it is.")
-@history_days
-@password_stdin
-@smtp_password
-@no_check
-def set_(
-    mailbox_id: int,
-    company_id: int | None,
-    active: bool | None,
-    history_days: int | None,
-    sent_folder: str | None,
-    ask_password: bool,
-    password_stdin: bool,
-    own_smtp_password: bool,
-    no_check: bool,
-) -> None:
-    """Switch a mailbox on or off, bring older mail, or store a new password (tried before)."""
-    from backend.app import db
-    from backend.app.store import admin_mailboxes
-    from backend.scripts.cli.installation import opened
-
-    new_password = ask_password or password_stdin
-    if not new_password and active is None and history_days is None and sent_folder is None:
-        raise click.UsageError("nothing to set; --help lists what can be set")
-    with opened() as installation:
-        db.read(admin_mailboxes.load_mailbox_row, company_id, mailbox_id)
-        if new_password:
-            _set_password(installation, mailbox_id, password_stdin, own_smtp_password, no_check)
-            say(f"mailbox {mailbox_id}: the new password is stored")
-        if active is not None:
-            db.write(admin_mailboxes.set_active, mailbox_id, active=active)
-            say(f"mailbox {mailbox_id} is {'active' if active else 'inactive'}")
-        if sent_folder is not None:
-            db.write(admin_mailboxes.set_sent_folder, mailbox_id, sent_folder or None)
-            say(f"mailbox {mailbox_id}: Sent is {sent_folder or 'the one that the server names'}")
-        if history_days is not None:
-            db.write(admin_mailboxes.set_history_days, mailbox_id, history_days)
-            say(f"mailbox {mailbox_id}: the next visits bring {history_days} days of older mail")
-
-
-def _set_password(
-    installation: Installation, mailbox_id: int, from_stdin: bool, own_smtp: bool, unchecked: bool
-) -> None:
-    from backend.app import db
-    from backend.app.store import admin_mailboxes, mailboxes
-    from backend.scripts.cli.passwords import read_passwords
-
-    account = db.read(mailboxes.load_account, mailbox_id)
-    smtp_login = account.smtp_username or account.username
-    secret, smtp_secret = read_passwords(
-        from_stdin=from_stdin,
-        username=account.username,
-        smtp_username=smtp_login if own_smtp else None,
-    )
-    vault = installation.vault
-    sealed = vault.encrypt(secret)
-    smtp_sealed = None if smtp_secret is None else vault.encrypt(smtp_secret)
-    changed = replace(account, secret=sealed, smtp_secret=smtp_sealed or account.smtp_secret)
-    if not unchecked:
-        say_found(
-            check_sign_in(
-                installation,
-                changed,
-                "the old password was kept. --no-check stores the new one as it is",
-            )
-        )
-    db.write(admin_mailboxes.set_secret, mailbox_id, sealed, smtp_sealed)
-
-
 @command.command("check", epilog=examples("mailbox check 1"))
 @id_argument("mailbox_id")
 @company_option()
@@ -280,6 +183,9 @@ def check(mailbox_id: int, company_id: int | None, as_json: bool) -> None:
         say(failure, err=True)
     if found.failures:
         fail("the sign-in failed")
+    if found.sent_fault:
+        fail(f"name the Sent folder: manage.py mailbox set {mailbox_id} --sent-folder NAME")
 
 
+command.add_command(set_mailbox)
 command.add_command(authorize)

@@ -23,11 +23,18 @@ def check_sign_in(
     account: MailboxAccount,
     otherwise: str,
     tokens: TokenSource | None = None,
+    *,
+    names_sent_folder: bool = False,
 ) -> SignIn:
-    """End the command when a server refuses; `otherwise` says what that means for the mailbox."""
+    """End the command when a server refuses; `otherwise` says what that means for the mailbox.
+
+    names_sent_folder: the command names it, so that a wrong name ends it too.
+    """
     from backend.app.operate.signin import sign_in
 
     found = sign_in(account, installation.settings, installation.vault, tokens)
+    if names_sent_folder and found.sent_fault:
+        fail(f"{found.sent_fault}; {otherwise}")
     if found.failures:
         say_found(found)
         for failure in found.failures:
@@ -43,6 +50,8 @@ def say_found(found: SignIn) -> None:
         say(f"IMAP {imap.server}: signed in; mails in INBOX: {imap.inbox_messages}")
         if imap.sent_folder is None:
             say("  no Sent folder was found; if there is one, name it with --sent-folder")
+        elif imap.sent_fault is not None:
+            say(f"  Sent folder: {imap.sent_fault}")
         else:
             say(f"  Sent folder: {imap.sent_folder}, mails in it: {imap.sent_messages}")
         numbered = "yes" if imap.change_numbers else "no"

@@ -13,10 +13,10 @@ from backend.app import db
 from backend.app.config import Settings
 from backend.app.credentials import Vault
 from backend.app.endpoints import imap_endpoint, smtp_endpoint
-from backend.app.errors import CredentialsUnreadable, MailboxError, RelanceError
+from backend.app.errors import CredentialsUnreadable, FolderGone, MailboxError, RelanceError
 from backend.app.mail.endpoint import Endpoint
 from backend.app.mail.folder import Role
-from backend.app.mail.imap import open_mailbox
+from backend.app.mail.imap import MailboxConnection, open_mailbox
 from backend.app.mail.smtp import open_smtp
 from backend.app.operate.health.finding import Finding, Level
 from backend.app.store import mailboxes, oauth
@@ -90,21 +90,31 @@ def _token_at_hand(mailbox_id: int, vault: Vault) -> TokenAtHand:
 
 
 def _check_imap(account: MailboxAccount, endpoint: Endpoint, now: datetime) -> Iterator[Finding]:
-    name, ends, has_sent = f"mailbox {account.id}", None, False
+    name, ends, sent = f"mailbox {account.id}", None, ""
 
     def sign_in() -> None:
-        nonlocal ends, has_sent
+        nonlocal ends, sent
         with open_mailbox(endpoint) as connection:
             ends = connection.certificate_end()
-            roles = {folder.role for folder in connection.folders(account.sent_folder)}
-            has_sent = Role.SENT in roles
+            sent = _fault_of_sent(connection, account.sent_folder)
 
     yield _tried("imap_sign_in", account, endpoint, sign_in)
     yield from judge_certificate(str(endpoint), ends, now)
-    if ends is not None and not has_sent:
-        words = f"{account.email}: no Sent folder is known, so no copy of a reminder is filed"
+    if sent:
+        words = f"{account.email}: {sent}, so no copy of a reminder is filed"
         fix = f"manage.py mailbox set {account.id} --sent-folder NAME"
         yield Finding("sent_folder", Level.WARNING, words, fix, name)
+
+
+def _fault_of_sent(connection: MailboxConnection, named: str | None) -> str:
+    """Empty when the Sent folder is there."""
+    sent = [each.name for each in connection.folders(named) if each.role is Role.SENT]
+    try:
+        for name in sent:
+            connection.status(name)
+    except FolderGone as error:
+        return str(error)
+    return "" if sent else "no Sent folder is known"
 
 
 def _check_smtp(account: MailboxAccount, endpoint: Endpoint, now: datetime) -> Iterator[Finding]:
