@@ -71,6 +71,10 @@ def test_every_packaged_mail_is_read_back_with_every_header_right(
     assert before <= mail.date <= db.utc_now()
     assert mail.header("auto-submitted") == "auto-generated"
     assert mail.header("content-language") == language
+    way_out = f"<mailto:{office.account.address}?subject=STOP>"
+    advertising = kind is FollowupType.INACTIVE_CLIENT
+    assert mail.header("list-unsubscribe") == (way_out if advertising else "")
+    assert advertising == any(word in mail.text for word in ("«\u00a0stop\u00a0»", "“stop”"))
     assert mail.header("mime-version") == "1.0"
     assert {name: len(values) for name, values in mail.headers.items() if len(values) > 1} == {}
     outbox = office.outbox(followup)
@@ -110,6 +114,15 @@ def test_answers_go_to_another_mailbox_of_the_company(office: Office) -> None:
     assert office.send().counts == {"sent": 1}
     (mail,) = office.delivered()
     assert mail.reply_to == (Address(other.account.address),)
+
+
+def test_advertising_is_refused_where_answers_go(office: Office) -> None:
+    other = open_office(office.installation, office.smtp, company=office.company)
+    with_reply_to(office, other.account.address)
+    office.reminder(type="inactive_client", integration_id=office.mailbox)
+    assert office.send().counts == {"sent": 1}
+    (mail,) = office.delivered()
+    assert mail.header("list-unsubscribe") == f"<mailto:{other.account.address}?subject=STOP>"
 
 
 def test_where_answers_go_must_be_fresh_too(office: Office) -> None:

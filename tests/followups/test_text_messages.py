@@ -95,6 +95,31 @@ def test_a_companys_own_words_in_the_clients_language_or_the_one_it_has() -> Non
     assert render_text(kind, french, "en", CONTEXT) == "Bonjour"
 
 
+@pytest.mark.parametrize("language", ["fr", "en"])
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_advertising_by_text_message_says_how_to_refuse_more(level: int, language: str) -> None:
+    text = render_text(FollowupType.INACTIVE_CLIENT, Style(level), language, CONTEXT)
+    assert "STOP" in text
+    assert "STOP" not in render_text(FollowupType.APPOINTMENT, Style(level), language, CONTEXT)
+
+
+@pytest.mark.parametrize("name", ["doux", "inactive_client_1"])
+def test_a_companys_own_advertising_text_without_a_way_out_is_refused(name: str) -> None:
+    def rules(sms: str, kind: str = "inactive_client", channel: str = "sms") -> Any:
+        step = {"days_from_due": 1} | ({"template": name} if name == "doux" else {})
+        words = {"subject": "s", "text": "t", "sms": sms}
+        return {
+            "templates": {name: {"fr": words}},
+            kind: {"steps": [step], "channel": channel},
+        }
+
+    with pytest.raises(SettingsInvalid, match=f"template {name} must say how to refuse more"):
+        load_rules(rules("Bonjour, un projet ? Sans nonstop"))
+    load_rules(rules("Bonjour, un projet ? Stop par retour"))
+    load_rules(rules("Bonjour", channel="email"))
+    load_rules(rules("Bonjour", kind="appointment"))
+
+
 @pytest.mark.parametrize(
     ("followups", "words"),
     [

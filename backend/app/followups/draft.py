@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import quote
 
 from sqlalchemy.orm import Session
 
@@ -14,6 +15,7 @@ from backend.app.followups.documents import Documents
 from backend.app.followups.group import Member, companions
 from backend.app.followups.particulars import sender_name, word_group, word_step
 from backend.app.followups.policy import Send
+from backend.app.followups.settings import ADVERTISING
 from backend.app.followups.situation import Situation
 from backend.app.followups.text_draft import text_columns, text_message
 from backend.app.followups.wording import spoken_language
@@ -142,7 +144,20 @@ def outgoing(
         attachments=tuple(documents.get(company.id, name) for name in names if name),
         auto_submitted=rules.auto_submitted,
         language=spoken_language(followup.client_language or company.language),
+        extra_headers=_way_out(followup.type, rules.reply_to or account.email),
     )
+
+
+def _way_out(type: str, answers_to: str) -> dict[str, str]:
+    """Where a mail that is advertising can be refused (RFC 2369, 3.2): its answer, which stops it.
+
+    None of the others has one: who owes an answer or money cannot sign off.
+    """
+    if type not in ADVERTISING:
+        return {}
+    local, _, domain = answers_to.rpartition("@")
+    address = f"{quote(local)}@{ascii_domain(domain)}"
+    return {"List-Unsubscribe": f"<mailto:{address}?subject=STOP>"}
 
 
 def _thread(session: Session, followup: DueFollowup, conversation_id: int | None) -> list[str]:

@@ -31,6 +31,7 @@ would leave the default at work unseen.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property, lru_cache
@@ -75,6 +76,10 @@ class FollowupType(StrEnum):
 _TYPES = frozenset(each.value for each in FollowupType)
 # Those for which there are packaged words for several in one mail.
 GROUPED_TYPES = (FollowupType.INVOICE_UNPAID, FollowupType.QUOTE_UNANSWERED)
+# Those by which a company offers its services: each must say how to refuse further ones (in France
+# CPCE L34-5, elsewhere in the EU what stands for directive 2002/58, article 13).
+ADVERTISING = (FollowupType.INACTIVE_CLIENT,)
+_WAY_OUT = re.compile(r"\bstop\b", re.IGNORECASE)
 
 StopEvent = Literal["answered", "paid", "refused", "accepted"]
 STOP_EVENTS: tuple[StopEvent, ...] = ("answered", "paid", "refused", "accepted")
@@ -257,6 +262,25 @@ class FollowupRules(FollowupCalendar):
                 "a step is a text message, and the window has no hour from Monday to Saturday "
                 "between 08:00 and 20:00",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _advertising_texts_can_be_refused(self) -> Self:
+        """A mail can be by its header; a text message only by what it says."""
+        for kind in ADVERTISING:
+            rules = self.for_type(kind)
+            for number, step in enumerate((rules and rules.plan) or (), start=1):
+                if rules is None or rules.channel_of(number) is not Channel.SMS:
+                    continue
+                name = step.template or f"{kind.value}_{rules.escalation_of(number)}"
+                texts = [own.sms for own in self.templates.get(name, {}).values() if own.sms]
+                if not all(map(_WAY_OUT.search, texts)):
+                    raise PydanticCustomError(
+                        "no_way_out",
+                        "{kind}: step {number} is advertising by text message: the sms of the "
+                        "template {name} must say how to refuse more, with the word STOP",
+                        {"kind": kind.value, "number": number, "name": name},
+                    )
         return self
 
     @model_validator(mode="after")
