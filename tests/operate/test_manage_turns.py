@@ -188,6 +188,24 @@ def test_resend_on_a_stopped_follow_up_says_that_nothing_is_sent(
     assert office.send().counts == {}
 
 
+def test_a_held_follow_up_is_explained_as_if_it_were_released(
+    office: Office, manage: Manage
+) -> None:
+    old = office.reminder(due_date=today() - timedelta(days=90))
+    assert office.send().counts == {"held": 1}
+
+    explained = manage.json("followup", "explain", old)
+    assert (explained["followup"]["auto_state"], explained["verdict"]["decision"]) == (
+        "held",
+        "send",
+    )
+    assert "once released, a run would send step" in manage("followup", "explain", old).stdout
+    assert "approved" not in explained["facts"]
+
+    manage("followup", "release", old)
+    assert office.send().counts == {"sent": 1}
+
+
 def test_a_wait_for_other_reminders_to_the_client_is_not_counted_as_age(office: Office) -> None:
     """Its turn came, and others to the same client went first for longer than old ones are held."""
     client = office.client()

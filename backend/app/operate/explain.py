@@ -78,6 +78,8 @@ def explain_followup(
     try:
         situation = load_situation(session, followup_id, now)
         zone, facts = situation.company.timezone, shown_facts(situation)
+        if row.auto_state == AutoState.HELD:
+            situation = _released(situation, now)
         verdict = _verdict(session, situation, now, documents)
     except SettingsInvalid as error:
         zone, facts = "UTC", {}
@@ -90,6 +92,15 @@ def explain_followup(
         facts=facts,
         outbox=admin_followups.list_outbox(session, followup_id=followup_id),
         history=_history(session, followup_id),
+    )
+
+
+def _released(situation: Situation, at: datetime) -> Situation:
+    """As if a person had looked at it and let it go on at this moment."""
+    return replace(
+        situation,
+        followup=replace(situation.followup, approved_at=at),
+        facts=replace(situation.facts, approved_at=at),
     )
 
 
