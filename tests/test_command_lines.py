@@ -80,6 +80,15 @@ def test_a_wrong_flag_is_a_usage_error(here: Installation, script: str) -> None:
     assert "usage:" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("value", "said"), [("many", "must be a whole number, not 'many'"), ("0", "must be at least 1")]
+)
+def test_a_limit_that_is_none_is_told_in_words(here: Installation, value: str, said: str) -> None:
+    done = here.script("followups", "--limit", value)
+    assert done.returncode == 2
+    assert f"argument --limit: {said}" in done.stderr
+
+
 @pytest.mark.parametrize("script", BOTH)
 def test_help_shows_examples_and_exit_statuses(here: Installation, script: str) -> None:
     done = here.script(script, "--help")

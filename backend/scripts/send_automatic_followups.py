@@ -60,7 +60,10 @@ def read_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def _at_least_one(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}") from None
     if number < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return number
