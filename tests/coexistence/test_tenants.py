@@ -6,6 +6,7 @@ same mails in their mailboxes; each client also tries to reach into the other co
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from backend.app import db
+from backend.app.mail.message import MailKind
 from backend.app.models import (
     AutoState,
     Base,
@@ -121,6 +123,32 @@ def test_answer_stops_the_reminder_of_its_own_company_only(
     assert crossings(installation) == []
     assert imbalances(installation) == []
     assert delivery_faults(installation, faulty_smtp.accepted()) == []
+
+
+def test_absence_puts_off_the_reminder_of_its_own_company_only(
+    installation: Installation, embedded_imap: Any, boxes: tuple[Mailbox, Mailbox]
+) -> None:
+    for box in boxes:
+        reminder_to_the_shared_client(installation, box)
+    absent = mail(sender=SHARED_CLIENT, to=boxes[0].account.address, subject="Absente")
+    embedded_imap.append(boxes[0].account, absent)
+    installation.sync()
+    (notice,) = installation.rows(InboxMessage)
+    back_on = db.utc_now().date() + timedelta(days=5)
+    installation.set(InboxMessage, notice.id, kind=MailKind.AUTO_REPLY.value, back_on=back_on)
+    installation.send()
+    assert [row.company_id for row in installation.rows(OutboxMail)] == [boxes[1].company_id]
+
+
+def test_a_subject_joins_a_conversation_of_its_own_company_only(
+    installation: Installation, embedded_imap: Any, boxes: tuple[Mailbox, Mailbox]
+) -> None:
+    for box, subject in zip(boxes, ("Devis", "Re: Devis"), strict=True):
+        raw = mail(sender=SHARED_CLIENT, to=box.account.address, subject=subject)
+        embedded_imap.append(box.account, raw)
+        assert not installation.sync().failed
+    of_companies = [row.company_id for row in installation.rows(Conversation)]
+    assert of_companies == [box.company_id for box in boxes]
 
 
 def reminder_to_the_shared_client(installation: Installation, box: Mailbox) -> int:

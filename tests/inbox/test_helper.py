@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -18,7 +20,7 @@ from backend.app.config import ROOT
 from backend.app.errors import ParserDied
 from backend.app.inbox import helper, prepare, visit
 from backend.app.inbox.helper import _begin_work
-from backend.app.inbox.prepare import Intake, Unprepared
+from backend.app.inbox.prepare import Intake, PreparedMail, Unprepared
 from backend.app.models import MessageAttachment, QuarantinedMail
 from backend.app.store.records import Lease
 from tests.inbox.desk import Desk, ago
@@ -61,6 +63,27 @@ def test_a_helper_prepares_what_is_stored_here(helped: Desk) -> None:
     assert helped.sync() == {"mailboxes": 1, "stored": 5}
     assert helped.subjects() == [f"mail {number}" for number in range(5)]
     assert len(helped.installation.rows(MessageAttachment)) == 5
+
+
+def test_what_comes_back_after_the_leases_time_is_prepared_again_here(
+    helped: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file may be gone: whoever finds it unused for so long takes it for nobody's."""
+    real, again = helper.prepare, []
+
+    def prepare_here(intake: Intake, raw: bytes, *more: Any) -> PreparedMail:
+        again.append(raw)
+        return real(intake, raw, *more)
+
+    monkeypatch.setattr(helper, "prepare", prepare_here)
+    helped.receive(with_attachment(helped, "in time"))
+    assert helped.sync() == {"mailboxes": 1, "stored": 1}
+    assert again == []
+    hours = itertools.count(step=3600)
+    monkeypatch.setattr(helper, "time", SimpleNamespace(monotonic=lambda: next(hours)))
+    helped.receive(with_attachment(helped, "late"))
+    assert helped.sync() == {"mailboxes": 1, "stored": 1}
+    assert len(again) == 1
 
 
 def test_what_goes_wrong_in_the_helper_is_told_here(helped: Desk) -> None:

@@ -204,6 +204,18 @@ def test_another_companys_client_with_the_same_address_is_not_touched(
     assert theirs() == before
 
 
+def test_another_companys_copy_of_an_erased_mail_comes_in(scene: Scene, manage: Manage) -> None:
+    installation = scene.installation
+    kept = mail(sender=CLAIRE, to=scene.box.account.address, message_id="<both@client.test>")
+    scene.imap.append(scene.box.account, kept)
+    installation.sync()
+    erase(manage, scene.claire)
+    other = new_mailbox(installation, scene.imap)
+    scene.imap.append(other.account, kept)
+    installation.sync()
+    assert installation.count(InboxMessage, InboxMessage.company_id == other.company_id) == 1
+
+
 def test_what_goes_is_said_and_asked_first(scene: Scene, manage: Manage) -> None:
     result = manage("client", "erase", scene.claire, stdin="n\n", status=1)
     assert f"<{CLAIRE}>" in result.stderr
