@@ -19,6 +19,9 @@ from backend.app.errors import RaceLost
 from backend.app.models import Company, CronRun
 from tests.installation import Installation
 
+# On SQLite nobody is cut off, all transactions are serializable, and a lock ends with its process.
+on_postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+
 
 def add_company(session: Session, name: str) -> None:
     session.add(Company(name=name))
@@ -135,11 +138,10 @@ def test_a_commit_whose_answer_was_lost_is_not_run_again(installation: Installat
     assert db.conflict_of(broken) == "connection lost: server closed the connection"
 
 
+@on_postgresql
 def test_a_transaction_that_is_cut_off_at_its_commit_is_not_run_again(
     installation: Installation,
 ) -> None:
-    if installation.settings.database_url.startswith("sqlite"):
-        return  # nobody cuts it off
     db.open_database(installation.settings)
     other, attempts = db.create_engine(installation.url), []
 
@@ -160,11 +162,10 @@ def test_a_transaction_that_is_cut_off_at_its_commit_is_not_run_again(
     db.write(add_company, "By the next connection")
 
 
+@on_postgresql
 def test_the_host_application_may_choose_another_isolation_level(
     installation: Installation,
 ) -> None:
-    if installation.settings.database_url.startswith("sqlite"):
-        return  # there all are serializable
     show = sa.text("SHOW transaction_isolation")
     engine = db.create_engine(installation.url, durable=False)
     rename = sa.update(Company).values(name=Company.name + "!")
@@ -183,11 +184,10 @@ def test_the_host_application_may_choose_another_isolation_level(
     assert [company.name for company in installation.rows(Company)] == ["Renamed!!!!"]
 
 
+@on_postgresql
 def test_a_transaction_that_rests_gives_its_rows_to_others(
     installation: Installation, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if installation.settings.database_url.startswith("sqlite"):
-        return  # there a lock ends with its process
     company = installation.add_company()
     monkeypatch.setattr(db.log.parent, "propagate", True)
     monkeypatch.setattr(db, "IDLE_IN_TRANSACTION_SECONDS", 0.05)

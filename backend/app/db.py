@@ -171,10 +171,16 @@ def _driver_connection() -> Any:
 
     class DriverConnection(extensions.connection):  # type: ignore[misc]
         def commit(self) -> None:
-            self._end("COMMIT") if self.autocommit else super().commit()
+            if self.autocommit:
+                self._end("COMMIT")
+            else:
+                super().commit()
 
         def rollback(self) -> None:
-            self._end("ROLLBACK") if self.autocommit else super().rollback()
+            if self.autocommit:
+                self._end("ROLLBACK")
+            else:
+                super().rollback()
 
         def _end(self, word: str) -> None:
             if self.info.transaction_status != extensions.TRANSACTION_STATUS_IDLE:
