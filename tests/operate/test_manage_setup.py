@@ -65,6 +65,24 @@ def test_init_makes_all_that_is_missing_and_changes_nothing_the_second_time(
     assert run("company", "list", cwd=tmp_path, **where).returncode == 0
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+def test_a_full_disk_behind_the_output_is_said_without_a_traceback(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, SCRIPT, "key", "new"],
+            env={"PATH": os.defpath},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "Error: the disk is full, where the output goes: make room\n",
+    )
+
+
 def test_the_key_that_init_made_is_never_printed(tmp_path: Path) -> None:
     done = run("init", cwd=tmp_path, **place(tmp_path, f"sqlite:///{tmp_path}/a.db"))
     key = dotenv_values(tmp_path / "relance.env")["CREDENTIALS_KEYS"]
