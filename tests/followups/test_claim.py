@@ -12,7 +12,7 @@ import pytest
 
 from backend.app import db
 from backend.app.errors import ClaimLost, SettingsInvalid
-from backend.app.followups import claim, settle
+from backend.app.followups import claim, resolve, settle
 from backend.app.followups.policy import Decision, Hold, ReasonCode, Send, Stop, Wait
 from backend.app.mail.parse import parse_mail
 from backend.app.models import (
@@ -39,7 +39,7 @@ on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def take_over(office: Office, claimed: OutboxClaim, by: str) -> OutboxClaim:
     """The worker's lease ends, recovery takes the step back, and another worker claims it."""
     office.installation.set(OutboxMail, claimed.id, lease_until=PAST)
-    db.write(settle.take_back, claimed, db.utc_now())
+    db.write(resolve.take_back, claimed, db.utc_now())
     return office.claimed(claimed.followup_id, by)
 
 

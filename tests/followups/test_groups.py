@@ -13,7 +13,7 @@ import pytest
 
 from backend.app import db
 from backend.app.errors import ClaimLost, NotSent
-from backend.app.followups import claim, documents, group, send, settle
+from backend.app.followups import claim, documents, group, resolve, send, settle
 from backend.app.followups.preview import show_due_followups
 from backend.app.models import (
     Conversation,
@@ -293,7 +293,7 @@ def test_a_late_worker_leaves_what_another_took_over(office: Office, which: int)
     old = office.claimed(followups[0], "old")
     for each in followups:
         office.installation.set(OutboxMail, office.outbox(each).id, lease_until=PAST)
-    db.write(settle.take_back, old, db.utc_now())
+    db.write(resolve.take_back, old, db.utc_now())
     new = office.claimed(followups[1], "new")
     assert new.followup_id == followups[1]
     assert len(new.companions) == 2

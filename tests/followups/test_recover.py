@@ -11,7 +11,7 @@ import pytest
 
 from backend.app import db
 from backend.app.errors import ClaimLost, NotSent
-from backend.app.followups import claim, recover, settle
+from backend.app.followups import claim, recover, resolve, settle
 from backend.app.followups.policy import ReasonCode
 from backend.app.models import (
     Conversation,
@@ -273,7 +273,7 @@ def test_on_a_persons_word_it_goes_out_again_at_once_under_the_same_message_id(
     office: Office, doubt: Callable[[Office], OutboxClaim]
 ) -> None:
     claimed = doubt(office)
-    db.write(settle.resend, load(claimed), db.utc_now(), by="Claire")
+    db.write(resolve.resend, load(claimed), db.utc_now(), by="Claire")
     assert office.state(claimed.followup_id) == ("active", None)
 
     assert office.send().counts == {"sent": 1}
@@ -292,7 +292,7 @@ def test_on_a_persons_word_it_goes_out_again_at_once_under_the_same_message_id(
 def test_a_persons_resend_is_decided_on_anew(office: Office, status: str) -> None:
     claimed = for_a_person(office)
     office.installation.set(Followup, claimed.followup_id, status=status)
-    db.write(settle.resend, load(claimed), db.utc_now(), by="Claire")
+    db.write(resolve.resend, load(claimed), db.utc_now(), by="Claire")
 
     assert office.send().counts == {"stopped": 1}
     assert office.delivered() == []
@@ -304,14 +304,14 @@ def test_a_resend_does_not_set_a_stopped_followup_going(office: Office) -> None:
     office.installation.set(
         Followup, claimed.followup_id, auto_state="stopped", auto_reason="by_person"
     )
-    db.write(settle.resend, load(claimed), db.utc_now(), by="Claire")
+    db.write(resolve.resend, load(claimed), db.utc_now(), by="Claire")
     assert office.send().counts == {}
     assert office.state(claimed.followup_id) == ("stopped", "by_person")
 
 
 def test_after_a_resend_the_late_worker_can_settle_nothing(office: Office) -> None:
     claimed = uncertain(office)
-    db.write(settle.resend, load(claimed), db.utc_now(), by="Claire")
+    db.write(resolve.resend, load(claimed), db.utc_now(), by="Claire")
     with pytest.raises(ClaimLost):
         db.write(settle.settle_sent, claimed, db.utc_now(), reply="250 OK")
 
@@ -321,7 +321,7 @@ def test_on_a_persons_word_it_counts_as_sent(
     office: Office, doubt: Callable[[Office], OutboxClaim]
 ) -> None:
     claimed = doubt(office)
-    db.write(settle.accept_as_sent, load(claimed), db.utc_now(), by="Claire")
+    db.write(resolve.accept_as_sent, load(claimed), db.utc_now(), by="Claire")
 
     followup = claimed.followup_id
     assert office.outbox(followup).state == "sent"
@@ -339,8 +339,8 @@ def test_on_a_persons_word_it_counts_as_sent(
 
 def test_of_two_words_the_first_counts(office: Office) -> None:
     claimed = load(uncertain(office))
-    db.write(settle.accept_as_sent, claimed, db.utc_now(), by="Claire")
-    for word in (settle.resend, settle.accept_as_sent):
+    db.write(resolve.accept_as_sent, claimed, db.utc_now(), by="Claire")
+    for word in (resolve.resend, resolve.accept_as_sent):
         with pytest.raises(ClaimLost):
             db.write(word, claimed, db.utc_now(), by="Anne")
     assert office.send().counts == {}
@@ -373,14 +373,14 @@ def test_one_broken_record_does_not_stop_recovery(
     broken, good = (begin(office.claimed(office.reminder(name))) for name in ("broken", "good"))
     for each in (broken, good):
         end_lease(office, each)
-    abandon = settle.abandon_sending
+    abandon = resolve.abandon_sending
 
     def fail_for_one(session: Any, claimed: OutboxClaim, *more: Any) -> None:
         if claimed.id == broken.id:
             raise RuntimeError("no such thing should happen")
         abandon(session, claimed, *more)
 
-    monkeypatch.setattr(settle, "abandon_sending", fail_for_one)
+    monkeypatch.setattr(resolve, "abandon_sending", fail_for_one)
     office.reminder()
 
     report = office.send()

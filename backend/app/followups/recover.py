@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from backend.app import db
 from backend.app.errors import ClaimLost
-from backend.app.followups import settle
+from backend.app.followups import resolve
 from backend.app.followups.witness import find_proof
 from backend.app.models import OutboxState
 from backend.app.runtime import Report, Run
@@ -34,12 +34,12 @@ Claim = TypeVar("Claim", OutboxClaim, StepClaim)
 def recover(run: Run, report: Report) -> None:
     now, hours = run.now(), run.settings.uncertain_hours
     for claimed in db.read(unsettled.list_abandoned, OutboxState.CLAIMED):
-        _attempt(report, "taken_back", claimed, lambda s, c: settle.take_back(s, c, now))
+        _attempt(report, "taken_back", claimed, lambda s, c: resolve.take_back(s, c, now))
     for step in db.read(unsettled.list_orphaned):
-        _attempt(report, "taken_back", step, lambda s, c: settle.take_back_orphan(s, c, now))
+        _attempt(report, "taken_back", step, lambda s, c: resolve.take_back_orphan(s, c, now))
     for claimed in db.read(unsettled.list_abandoned, OutboxState.SENDING):
         _attempt(
-            report, "uncertain", claimed, lambda s, c: settle.abandon_sending(s, c, now, hours)
+            report, "uncertain", claimed, lambda s, c: resolve.abandon_sending(s, c, now, hours)
         )
     for claimed in db.read(unsettled.list_uncertain):
         _settle_uncertain(run, report, claimed)
@@ -53,10 +53,10 @@ def _settle_uncertain(run: Run, report: Report, claimed: OutboxClaim) -> None:
             report,
             "proven_sent",
             claimed,
-            lambda s, c: settle.accept_proof(s, c, now, provider_id=proof.provider_id),
+            lambda s, c: resolve.accept_proof(s, c, now, provider_id=proof.provider_id),
         )
     elif db.read(unsettled.needs_a_word, claimed, run.settings.uncertain_hours):
-        _attempt(report, "for_a_person", claimed, lambda s, c: settle.ask_person(s, c, now))
+        _attempt(report, "for_a_person", claimed, lambda s, c: resolve.ask_person(s, c, now))
 
 
 def _attempt(

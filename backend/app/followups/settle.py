@@ -1,7 +1,8 @@
 """What a sent, refused or uncertain mail leaves behind: one transaction each.
 
 A mail that carries the steps of several follow-ups is settled for all of them at once: one message
-in the inbox, and for each follow-up its own history and next step.
+in the inbox, and for each follow-up its own history and next step. What earlier runs left
+unsettled is resolve.py's.
 
 Lock order: the follow-ups' rows by id, their outbox rows, the client, the conversation, the
 message.
@@ -16,28 +17,16 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from backend.app.channel import Channel
-from backend.app.errors import ClaimLost, NotSent, RaceLost, SettingsInvalid
+from backend.app.errors import NotSent, SettingsInvalid
+from backend.app.followups.filed_mail import file_mail
 from backend.app.followups.filed_text import file_text_message
 from backend.app.followups.policy import ReasonCode, next_look
 from backend.app.followups.settings import FollowupRules, load_rules
 from backend.app.followups.situation import facts_of_rows
-from backend.app.mail.message import Classification, MailKind
-from backend.app.mail.parse import parse_mail
-from backend.app.mail.subject import read_subject
 from backend.app.models import AutoState, HistoryStatus, OutboxState
-from backend.app.store import (
-    clients,
-    conversations,
-    followups,
-    messages,
-    outbox,
-    reminders,
-    sent_copies,
-    unsettled,
-)
+from backend.app.store import followups, outbox, reminders, sent_copies
 from backend.app.store.records import CompanyProfile, DueFollowup, OutboxClaim, StepClaim
 
-OWN_REMINDER = Classification(MailKind.OWN, "reminder")
 MAX_ATTEMPTS = 6
 FIRST_RETRY = timedelta(minutes=30)
 LAST_RETRY = timedelta(hours=12)
@@ -60,14 +49,14 @@ def settle_sent(
     said so, '' for the server. provider_id: what the provider calls a text message.
     Raises ClaimLost.
     """
-    _hold(session, claimed)
+    hold_followups(session, claimed)
     sent_at = outbox.settle_sent(session, claimed, reply, provider_id)
     cases = {each: reminders.load_case(session, each) for each in claimed.followup_ids}
     followup, company, _ = cases[claimed.followup_id]
     if claimed.channel is Channel.SMS:
         conversation_id = file_text_message(session, claimed, followup, sent_at)
     else:
-        conversation_id = _file_message(session, claimed, followup, sent_at, proven=reply is None)
+        conversation_id = file_mail(session, claimed, followup, sent_at, proven=reply is None)
     rules = _rules(company)
     # Other proof than the server's word is mostly the copy in Sent itself.
     if reply is not None and claimed.channel is Channel.EMAIL and rules and rules.mail.copy_in_sent:
@@ -88,8 +77,8 @@ def _rules(company: CompanyProfile) -> FollowupRules | None:
         return None
 
 
-def _hold(session: Session, claimed: OutboxClaim) -> None:
-    """The rows of its follow-ups, after whoever holds them now."""
+def hold_followups(session: Session, claimed: OutboxClaim) -> None:
+    """The rows of its follow-ups until the commit, after whoever holds them now."""
     for followup_id in claimed.followup_ids:
         followups.wait_for_lock(session, followup_id)
 
@@ -153,62 +142,6 @@ def _next_look(
     return next_look(replace(facts, steps_sent=step, last_step_at=sent_at), rules, now)
 
 
-def _file_message(
-    session: Session,
-    claimed: OutboxClaim,
-    followup: DueFollowup,
-    sent_at: datetime,
-    *,
-    proven: bool,
-) -> int:
-    """The reminder as a message of the shared inbox, unless its copy in Sent is there already.
-
-    proven: not by the server's word just now. What a restored database had forgotten was worded
-    anew, with another Date than that of the mail which went out.
-    """
-    mail = parse_mail(claimed.raw)
-    clients.lock_client(session, followup.client_id)
-    filed = messages.find_conversation_of(session, claimed.company_id, mail.fingerprint)
-    if filed is None and proven:
-        filed = messages.find_copy(session, claimed.company_id, claimed.message_id)
-    if filed is not None:
-        return filed
-    # As its copy in Sent would say it: in whole seconds, so that an answer or a bounce of the same
-    # second does not come before it.
-    said_at = mail.date or sent_at
-    conversation_id = claimed.conversation_id
-    if conversation_id is None or not _append(session, conversation_id, said_at):
-        conversation_id = conversations.find_or_open_for_reminder(
-            session,
-            company_id=claimed.company_id,
-            client_id=followup.client_id,
-            subject=mail.subject,
-            subject_key=read_subject(mail.subject).key,
-            folder_id=None,
-        )
-        _append(session, conversation_id, said_at)
-    inserted = messages.insert_message(
-        session,
-        mail,
-        OWN_REMINDER,
-        company_id=claimed.company_id,
-        integration_id=claimed.integration_id,
-        conversation_id=conversation_id,
-        placement="own_reminder",
-        is_from_client=False,
-        read=True,
-        sent_at=said_at,
-        arrived_at=said_at,
-    )
-    if inserted is None:
-        raise RaceLost("the copy in Sent was filed at this instant")
-    return conversation_id
-
-
-def _append(session: Session, conversation_id: int, at: datetime) -> bool:
-    return conversations.append(session, conversation_id, at=at, unread=False, awaits_us=False)
-
-
 def settle_refused(
     session: Session, claimed: OutboxClaim, error: NotSent, now: datetime
 ) -> OutboxState:
@@ -216,7 +149,7 @@ def settle_refused(
 
     Raises ClaimLost.
     """
-    _hold(session, claimed)
+    hold_followups(session, claimed)
     given_up = claimed.attempts >= MAX_ATTEMPTS
     if error.permanent or given_up:
         failed = outbox.settle_not_sent(
@@ -224,7 +157,7 @@ def settle_refused(
         )
         reason = ReasonCode.REFUSED_BY_SERVER if error.permanent else ReasonCode.GIVEN_UP
         words = f"{reason.value}: {error}"[:200]
-        _end(session, failed, words, now)
+        hold_back(session, failed, words, now)
         return OutboxState.FAILED
     again = now + retry_pause(claimed.attempts, error.retry_after)
     planned = outbox.settle_not_sent(
@@ -235,19 +168,21 @@ def settle_refused(
         code=error.code,
         next_attempt_at=again,
     )
-    _look_again(session, planned, again, ReasonCode.RETRY_LATER.value)
+    look_again(session, planned, again, ReasonCode.RETRY_LATER.value)
     return OutboxState.PLANNED
 
 
-def _end(session: Session, steps: Sequence[StepClaim], reason: str, now: datetime) -> None:
+def hold_back(session: Session, steps: Sequence[StepClaim], reason: str, now: datetime) -> None:
+    """Their follow-ups wait for a person."""
     for step in steps:
         followup = followups.load_followup(session, step.followup_id)
         followups.end_automation(session, followup, AutoState.HELD, reason, at=now)
 
 
-def _look_again(
+def look_again(
     session: Session, steps: Sequence[StepClaim], at: datetime, reason: str | None
 ) -> None:
+    """At their follow-ups, at `at`. reason: why they wait; None for no news."""
     for step in steps:
         followups.look_again(session, step.followup_id, at, reason)
 
@@ -271,115 +206,30 @@ def settle_mailbox_down(
     session: Session, claimed: OutboxClaim, error: str, again: datetime
 ) -> None:
     """The mailbox could not be used at all: no attempt of this step. Raises ClaimLost."""
-    _hold(session, claimed)
+    hold_followups(session, claimed)
     planned = outbox.settle_not_sent(
         session, claimed, OutboxState.PLANNED, error=error, count_attempt=False
     )
-    _look_again(session, planned, again, ReasonCode.RETRY_LATER.value)
+    look_again(session, planned, again, ReasonCode.RETRY_LATER.value)
 
 
 def settle_uncertain(
     session: Session, claimed: OutboxClaim, error: str, now: datetime, wait_hours: int
 ) -> None:
     """The step may have gone out. The sync script's mail may prove it. Raises ClaimLost."""
-    _hold(session, claimed)
+    hold_followups(session, claimed)
     outbox.settle_uncertain(session, claimed, error)
-    _record_uncertain(session, claimed, error, now, wait_hours)
+    record_uncertain(session, claimed, error, now, wait_hours)
 
 
-def abandon_sending(session: Session, claimed: OutboxClaim, now: datetime, wait_hours: int) -> None:
-    """A run ended while the mail was going out. Raises ClaimLost."""
-    _hold(session, claimed)
-    unsettled.abandon_sending(session, claimed)
-    _record_uncertain(session, claimed, "its run ended while it was going out", now, wait_hours)
-
-
-def _record_uncertain(
+def record_uncertain(
     session: Session, claimed: OutboxClaim, error: str, now: datetime, wait_hours: int
 ) -> None:
+    """In the history of each follow-up, which then waits for proof for so many hours."""
     for step in claimed.steps:
         followup = followups.load_followup(session, step.followup_id)
         followups.record_history(
             session, followup, HistoryStatus.UNCERTAIN, step=step.step, at=now, reason=error
         )
     again = now + timedelta(hours=wait_hours)
-    _look_again(session, claimed.steps, again, ReasonCode.UNCERTAIN.value)
-
-
-def take_back(session: Session, claimed: OutboxClaim, now: datetime) -> None:
-    """A run ended before anything went out: the steps are due again. Raises ClaimLost."""
-    _hold(session, claimed)
-    _look_again(session, unsettled.take_back(session, claimed), now, None)
-
-
-def take_back_orphan(session: Session, step: StepClaim, now: datetime) -> None:
-    """A step whose mail does not go out any more is due again. Raises ClaimLost."""
-    followups.wait_for_lock(session, step.followup_id)
-    if not outbox.leave(session, step, OutboxState.PLANNED):
-        raise ClaimLost(f"step {step.step} of follow-up {step.followup_id} is not ours now")
-    _look_again(session, [step], now, None)
-
-
-def ask_person(session: Session, claimed: OutboxClaim, now: datetime) -> None:
-    """No proof came in time: somebody has to say `outbox sent` or `outbox resend`.
-
-    Raises ClaimLost.
-    """
-    _hold(session, claimed)
-    unsettled.mark_needs_person(session, claimed)
-    _end(session, claimed.steps, ReasonCode.UNCERTAIN.value, now)
-
-
-def resend(session: Session, claimed: OutboxClaim, now: datetime, *, by: str) -> None:
-    """A person says that it did not arrive: planned again, and decided on anew.
-
-    Raises ClaimLost when it is not uncertain any more.
-    """
-    _hold(session, claimed)
-    unsettled.plan_again(session, claimed)
-    for step in claimed.steps:
-        _release_to_resend(session, step, now, by)
-
-
-def _release_to_resend(session: Session, step: StepClaim, now: datetime, by: str) -> None:
-    followup = followups.load_followup(session, step.followup_id)
-    followups.record_history(
-        session,
-        followup,
-        HistoryStatus.RELEASED,
-        step=step.step,
-        at=now,
-        reason="to be sent again",
-        by=by,
-    )
-    followups.release(session, followup.id, now)
-    followups.look_again(session, followup.id, now, None)  # where nobody had been asked yet
-
-
-def accept_proof(
-    session: Session, claimed: OutboxClaim, now: datetime, *, provider_id: str | None = None
-) -> int:
-    """The inbox, or a provider, shows that it went out, however late. The conversation's id.
-
-    Raises ClaimLost.
-    """
-    return _accept(session, claimed, now, by="", provider_id=provider_id)
-
-
-def accept_as_sent(session: Session, claimed: OutboxClaim, now: datetime, *, by: str) -> int:
-    """A person says that it did arrive. Returns the conversation's id. Raises ClaimLost."""
-    return _accept(session, claimed, now, by=by)
-
-
-def _accept(
-    session: Session,
-    claimed: OutboxClaim,
-    now: datetime,
-    *,
-    by: str,
-    provider_id: str | None = None,
-) -> int:
-    conversation_id = settle_sent(session, claimed, now, reply=None, by=by, provider_id=provider_id)
-    for step in claimed.steps:
-        followups.release(session, step.followup_id, None)
-    return conversation_id
+    look_again(session, claimed.steps, again, ReasonCode.UNCERTAIN.value)

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from backend.app.errors import Refused
-from backend.app.followups import settle
+from backend.app.followups import resolve
 from backend.app.store import admin_followups, unsettled
 from backend.app.store.admin_records import FollowupRow
 from backend.app.store.records import OutboxClaim
@@ -21,7 +21,7 @@ def accept_as_sent(
     Raises Refused when there is no such step, or it is not uncertain.
     """
     claimed = _load_uncertain(session, company_id, outbox_id)
-    return settle.accept_as_sent(session, claimed, now, by=by)
+    return resolve.accept_as_sent(session, claimed, now, by=by)
 
 
 def send_again(
@@ -32,7 +32,7 @@ def send_again(
     Returns the follow-up as it is then. Raises Refused as accept_as_sent does.
     """
     claimed = _load_uncertain(session, company_id, outbox_id)
-    settle.resend(session, claimed, now, by=by)
+    resolve.resend(session, claimed, now, by=by)
     return admin_followups.load_followup_row(session, company_id, claimed.followup_id)
 
 
