@@ -29,7 +29,7 @@ from backend.app.operate.settlement import accept_as_sent, send_again
 from backend.app.operate.status import load_status
 from backend.app.runtime import Report, Run
 from backend.app.store import client_export, erasure, reminders
-from backend.app.store.erasure import ClientFound
+from backend.app.store.belongings import ClientFound
 from backend.app.store.records import OutboxClaim
 from tests.followups.letters import bounce, reply
 from tests.followups.office import LEASE_SECONDS, Office, freshen

@@ -10,7 +10,7 @@ from tests.inbox.desk import Desk
 
 NOT_NEEDED = (
     *("backend.app.mail.parse", "backend.app.inbox.reader", "backend.app.inbox.audit"),
-    *("backend.app.store.erasure", "backend.app.store.gauges"),
+    *("backend.app.store.belongings", "backend.app.store.erasure", "backend.app.store.gauges"),
     *("backend.app.store.outbox", "backend.app.store.unsettled"),
     *("backend.app.models.partial_indexes", "pydantic", "nh3", "oauthlib", "alembic"),
 )

@@ -38,7 +38,7 @@ from backend.app.models import (
 )
 from backend.app.operate.export import named, slug
 from backend.app.operate.rebuilt import rebuild_mail
-from backend.app.store import clients, erasure
+from backend.app.store import belongings, clients, erasure
 from tests.coexistence.scenes import Mailbox, mail_with_file, new_mailbox
 from tests.coexistence.waiting import wait_until_blocked
 from tests.followups.office import LEASE_SECONDS, everything, open_office
@@ -157,7 +157,7 @@ def test_files_of_erased_mail_that_was_fetched_again_go_too(scene: Scene, manage
 
 def test_an_erasure_killed_before_its_files_is_finished_by_the_audit(scene: Scene) -> None:
     installation = scene.installation
-    db.write(erasure.erase, db.read(erasure.find_client, None, scene.claire))  # and killed
+    db.write(erasure.erase, db.read(belongings.find_client, None, scene.claire))  # and killed
     scene.age_files()
     assert (installation.count(ErasedFile), len(scene.files)) == (2, 2)
     long_ago = db.utc_now() - timedelta(hours=2)
@@ -299,7 +299,7 @@ def test_a_follow_up_that_came_from_another_client_goes_with_its_reminders(scene
     installation = scene.installation
     installation.set(Followup, scene.followup, client_id=scene.paul)
     assert installation.rows(OutboxMail)[0].client_id == scene.claire
-    paul = db.read(erasure.find_client, None, scene.paul)
+    paul = db.read(belongings.find_client, None, scene.paul)
     found = db.write(erasure.erase, paul)
     assert (found.followups, found.reminders) == (1, 1)
     assert installation.count(Followup) == installation.count(OutboxMail) == 0
@@ -324,7 +324,7 @@ def test_a_claimed_reminder_loses_its_claim(installation: Installation, embedded
     office = open_office(installation, embedded_smtp)
     followup = office.reminder("claire")
     claimed = office.claimed(followup)
-    client = db.read(erasure.find_client, None, office.outbox(claimed.followup_id).client_id)
+    client = db.read(belongings.find_client, None, office.outbox(claimed.followup_id).client_id)
     db.write(erasure.erase, client)
     with pytest.raises(ClaimLost):
         db.write(begin_sending, claimed, LEASE_SECONDS, db.utc_now())
@@ -338,7 +338,7 @@ def test_a_reminder_whose_body_may_be_on_its_way_is_awaited(
     office = open_office(installation, embedded_smtp)
     claimed = office.claimed(office.reminder("claire"))
     assert db.write(begin_sending, claimed, LEASE_SECONDS, db.utc_now()) is None
-    client = db.read(erasure.find_client, None, office.outbox(claimed.followup_id).client_id)
+    client = db.read(belongings.find_client, None, office.outbox(claimed.followup_id).client_id)
     before = everything(installation)
     with pytest.raises(Refused, match="going out"):
         db.write(erasure.erase, client)
@@ -370,7 +370,7 @@ def test_a_mail_that_is_half_way_in_is_waited_for_and_goes_too(
     claires = installation.rows(InboxMessage, InboxMessage.from_key == CLAIRE)[0]
     columns = [c.key for c in sa.inspect(InboxMessage).columns if c.key != "id"]
     values = {name: getattr(claires, name) for name in columns} | {"fingerprint": "half way in"}
-    client = db.read(erasure.find_client, None, scene.claire)
+    client = db.read(belongings.find_client, None, scene.claire)
     outcome: list[Any] = []
 
     def erasing() -> None:
@@ -389,7 +389,7 @@ def test_a_mail_that_is_half_way_in_is_waited_for_and_goes_too(
         assert wait_until_blocked(database, lambda: not other.is_alive())
         session.execute(sa.insert(InboxMessage).values(**values))
     other.join()
-    assert isinstance(outcome[0], erasure.Belongings), outcome
+    assert isinstance(outcome[0], belongings.Belongings), outcome
     assert installation.count(InboxMessage, InboxMessage.from_key == CLAIRE) == 0
 
 
@@ -439,7 +439,7 @@ def test_erasing_while_both_scripts_run(
 
     with running(write_on, installation.send):
         for name in names[:-1]:
-            client = db.read(erasure.find_client, None, ids[name])
+            client = db.read(belongings.find_client, None, ids[name])
             for _ in range(200):
                 try:
                     db.write(erasure.erase, client)
@@ -620,7 +620,7 @@ def test_a_file_that_cannot_be_removed_fails_no_mailbox_and_keeps_no_other(
 ) -> None:
     """Of another user, say: it stays on the list, and is said."""
     installation = scene.installation
-    db.write(erasure.erase, db.read(erasure.find_client, None, scene.claire))
+    db.write(erasure.erase, db.read(belongings.find_client, None, scene.claire))
     scene.age_files()
     real, asked = remove_unless_wanted, []
 

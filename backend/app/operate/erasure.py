@@ -15,7 +15,7 @@ from backend.app.followups.reasons import ReasonCode
 from backend.app.inbox.erased import remove_erased_files
 from backend.app.models import AutoState
 from backend.app.store import erasure, followups
-from backend.app.store.erasure import Belongings, ClientFound
+from backend.app.store.belongings import Belongings, ClientFound
 
 
 @dataclass(frozen=True, slots=True)

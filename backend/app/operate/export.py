@@ -20,9 +20,9 @@ from backend.app.errors import Refused, StorageFault
 from backend.app.inbox.files import attachment_path
 from backend.app.mail.filenames import safe_filename
 from backend.app.operate.rebuilt import rebuild_mail
-from backend.app.store import client_export, erasure
+from backend.app.store import belongings, client_export
+from backend.app.store.belongings import ClientFound
 from backend.app.store.client_export import Row
-from backend.app.store.erasure import ClientFound
 
 LARGEST_WITHIN = 25_000_000  # bytes of a file that goes into its mail as well
 READ_ME = """\
@@ -88,7 +88,7 @@ class _Export:
         self._json("client.json", db.read(client_export.load_client, self.client))
         self._conversations()
         self._followups()
-        for quarantine_id in db.read(client_export.list_quarantined, self.client):
+        for quarantine_id in db.read(belongings.list_quarantined, self.client):
             if raw := db.read(client_export.load_quarantined, quarantine_id):
                 self._bytes(f"quarantine/{quarantine_id}.eml", raw)
                 self.done.quarantined += 1
@@ -98,7 +98,7 @@ class _Export:
 
     def _conversations(self) -> None:
         messages = []
-        for message_id in db.read(erasure.list_messages, self.client):
+        for message_id in db.read(belongings.list_messages, self.client):
             found = db.read(client_export.load_message, message_id)
             if found is not None:
                 messages.append(self._message(*found))

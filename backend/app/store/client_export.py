@@ -13,13 +13,12 @@ from backend.app.models import (
     Conversation,
     Followup,
     FollowupHistory,
-    InboxIntegration,
     InboxMessage,
     MessageAttachment,
     OutboxMail,
     QuarantinedMail,
 )
-from backend.app.store.erasure import ClientFound
+from backend.app.store.belongings import ClientFound
 
 Row = dict[str, Any]
 
@@ -60,18 +59,6 @@ def load_reminder(session: Session, outbox_id: int) -> tuple[bytes, str] | None:
     query = sa.select(o.raw, o.channel).where(o.id == mail.scalar_subquery())
     row = session.execute(query).one_or_none()
     return None if row is None else (row.raw, row.channel)
-
-
-def list_quarantined(session: Session, client: ClientFound) -> list[int]:
-    q, i = QuarantinedMail, InboxIntegration
-    return list(
-        session.scalars(
-            sa.select(q.id)
-            .join(i, i.id == q.integration_id)
-            .where(i.company_id == client.company_id, q.sender_key.in_(client.keys))
-            .order_by(q.id)
-        )
-    )
 
 
 def load_quarantined(session: Session, quarantine_id: int) -> bytes | None:

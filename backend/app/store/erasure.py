@@ -6,23 +6,20 @@ the follow-ups, their outbox rows, the client, the conversations, the messages.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
 from backend.app.errors import Refused
-from backend.app.mail.message import MailKind, address_key
+from backend.app.mail.message import MailKind
 from backend.app.models import (
     AutoState,
     Client,
     Conversation,
     Followup,
     FollowupHistory,
-    InboxIntegration,
     InboxMessage,
     LedgerEntry,
     LedgerState,
@@ -35,75 +32,21 @@ from backend.app.models import (
     SentCopy,
 )
 from backend.app.store import ledger
+from backend.app.store.belongings import (
+    Belongings,
+    ClientFound,
+    count_belongings,
+    digests_of,
+    find_client,
+    list_conversations,
+    list_messages,
+    list_quarantined,
+    reminders_of,
+)
 from backend.app.store.clients import lock_client
 from backend.app.store.erased import batches, keep_away, want_removed
 
 CLOCK_TOLERANCE = timedelta(minutes=2)  # between a mail server's clock and ours
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientFound:
-    """A client, and the keys under which mail of theirs lies here."""
-
-    id: int
-    company_id: int
-    name: str
-    email: str | None
-    keys: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Belongings:
-    """How much of a client is here; files: attachments, some of which may be the same."""
-
-    conversations: int
-    messages: int
-    files: int
-    quarantined: int
-    followups: int
-    reminders: int
-
-
-def find_client(session: Session, company_id: int | None, client_id: int) -> ClientFound:
-    """Raises Refused when there is no such client, or it is another company's."""
-    query = sa.select(Client).where(Client.id == client_id)
-    if company_id is not None:
-        query = query.where(Client.company_id == company_id)
-    row = session.scalar(query)
-    if row is None:
-        where = "" if company_id is None else f" of company {company_id}"
-        raise Refused(f"there is no client {client_id}{where}; see: manage.py client list")
-    keys = {row.email_key, address_key(row.email) if row.email else None} - {None, ""}
-    return ClientFound(
-        id=row.id,
-        company_id=row.company_id,
-        name=row.name,
-        email=row.email,
-        keys=tuple(sorted(key for key in keys if key)),
-    )
-
-
-def count_belongings(session: Session, client: ClientFound) -> Belongings:
-    messages = list_messages(session, client)
-    return Belongings(
-        conversations=len(_conversations(session, client)),
-        messages=len(messages),
-        files=sum(len(each) for each in _attached(session, messages)),
-        quarantined=len(_quarantined(session, client)),
-        followups=len(_followups(session, client)),
-        reminders=len(_outbox(session, client)),
-    )
-
-
-def list_messages(session: Session, client: ClientFound) -> list[int]:
-    """The messages of the client's conversations, and what the client wrote in others'."""
-    m, c = InboxMessage, Conversation
-    theirs = sa.select(c.id).where(c.company_id == client.company_id, c.client_id == client.id)
-    in_theirs = sa.select(m.id).where(m.conversation_id.in_(theirs))
-    written = sa.select(m.id).where(
-        m.company_id == client.company_id, m.from_key.in_(client.keys), m.is_from_client
-    )
-    return sorted(session.scalars(sa.union(in_theirs, written)))
 
 
 def list_answered_here(session: Session, client: ClientFound) -> list[int]:
@@ -147,7 +90,7 @@ def erase(session: Session, client: ClientFound) -> Belongings:
     _delete_followups(session, client, followups)
     _delete_messages(session, client, list_messages(session, client))
     _delete_conversations(session, client)
-    for quarantine_id in _quarantined(session, client):
+    for quarantine_id in list_quarantined(session, client):
         _drop_quarantined(session, client, quarantine_id)
     h = SenderHour
     session.execute(
@@ -184,7 +127,7 @@ def _require_nothing_under_way(session: Session, client: ClientFound) -> None:
     """What is claimed loses its claim with its row; a body that may be on its way is awaited."""
     o = OutboxMail
     under_way = session.scalar(
-        sa.select(o.id).where(_theirs(client), o.state == OutboxState.SENDING.value).limit(1)
+        sa.select(o.id).where(reminders_of(client), o.state == OutboxState.SENDING.value).limit(1)
     )
     if under_way is not None:
         raise Refused(
@@ -193,26 +136,10 @@ def _require_nothing_under_way(session: Session, client: ClientFound) -> None:
         )
 
 
-def _theirs(client: ClientFound) -> sa.ColumnElement[bool]:
-    """The reminders that went to the client, and those of what the client is reminded of.
-
-    Not the same where the host application has joined two clients: a reminder names the one it was
-    made for, and keeps its follow-up from being removed.
-    """
-    f, o = Followup, OutboxMail
-    of_followups = sa.select(f.id).where(
-        f.company_id == client.company_id, f.client_id == client.id
-    )
-    return sa.and_(
-        o.company_id == client.company_id,
-        sa.or_(o.client_id == client.id, o.followup_id.in_(of_followups)),
-    )
-
-
 def _delete_followups(session: Session, client: ClientFound, followups: Sequence[int]) -> None:
     """The outbox rows in one statement, since one may refer to another."""
     o, h = OutboxMail, FollowupHistory
-    theirs = _theirs(client)
+    theirs = reminders_of(client)
     mails = session.scalars(sa.select(o.fingerprint).where(theirs)).all()
     keep_away(session, client.company_id, [each for each in mails if each])
     of_theirs = SentCopy.outbox_id.in_(sa.select(o.id).where(theirs))
@@ -225,7 +152,7 @@ def _delete_followups(session: Session, client: ClientFound, followups: Sequence
 
 def _delete_messages(session: Session, client: ClientFound, messages: Sequence[int]) -> None:
     m, e, a, c = InboxMessage, LedgerEntry, MessageAttachment, Conversation
-    for digests in _attached(session, messages):
+    for digests in digests_of(session, messages):
         want_removed(session, client.company_id, digests)
     for some in batches(messages):
         of_these = m.id.in_(some)
@@ -262,7 +189,7 @@ def _drop_quarantined(session: Session, client: ClientFound, quarantine_id: int)
 
 def _delete_conversations(session: Session, client: ClientFound) -> None:
     """What else names them (another client's follow-up, by hand) loses its conversation."""
-    for some in batches(_conversations(session, client)):
+    for some in batches(list_conversations(session, client)):
         for model in (Followup, OutboxMail, FollowupHistory):
             session.execute(
                 sa.update(model)
@@ -273,40 +200,3 @@ def _delete_conversations(session: Session, client: ClientFound) -> None:
                 .values(conversation_id=None)
             )
         session.execute(sa.delete(Conversation).where(Conversation.id.in_(some)))
-
-
-def _attached(session: Session, messages: Sequence[int]) -> Iterator[list[str]]:
-    a = MessageAttachment
-    for some in batches(messages):
-        yield list(session.scalars(sa.select(a.sha256).where(a.message_id.in_(some))))
-
-
-def _conversations(session: Session, client: ClientFound) -> list[int]:
-    return _ids(session, Conversation, client)
-
-
-def _followups(session: Session, client: ClientFound) -> list[int]:
-    return _ids(session, Followup, client)
-
-
-def _outbox(session: Session, client: ClientFound) -> list[int]:
-    return list(session.scalars(sa.select(OutboxMail.id).where(_theirs(client))))
-
-
-def _ids(session: Session, model: Any, client: ClientFound) -> list[int]:
-    query = sa.select(model.id).where(
-        model.company_id == client.company_id, model.client_id == client.id
-    )
-    return list(session.scalars(query.order_by(model.id)))
-
-
-def _quarantined(session: Session, client: ClientFound) -> list[int]:
-    q, i = QuarantinedMail, InboxIntegration
-    return list(
-        session.scalars(
-            sa.select(q.id)
-            .join(i, i.id == q.integration_id)
-            .where(i.company_id == client.company_id, q.sender_key.in_(client.keys))
-            .order_by(q.id)
-        )
-    )

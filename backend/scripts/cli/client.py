@@ -18,7 +18,7 @@ from backend.scripts.cli.commands import (
 from backend.scripts.cli.terminal import plain, say, show_json, show_table
 
 if TYPE_CHECKING:
-    from backend.app.store.erasure import ClientFound
+    from backend.app.store.belongings import ClientFound
 
 
 # How `client erase` says what it counts.
@@ -107,12 +107,12 @@ def erase(client_id: int, company_id: int | None, yes: bool, as_json: bool) -> N
     """
     from backend.app import db
     from backend.app.operate.erasure import erase_client
-    from backend.app.store import erasure
+    from backend.app.store import belongings
     from backend.scripts.cli.installation import opened
 
     with opened() as installation:
-        client = db.read(erasure.find_client, company_id, client_id)
-        found = db.read(erasure.count_belongings, client)
+        client = db.read(belongings.find_client, company_id, client_id)
+        found = db.read(belongings.count_belongings, client)
         say(f"client {client.id} of company {client.company_id}: {_called(client)}", err=True)
         for name, number in plain(found).items():
             say(f"  {NAMED.get(name, name)}: {number}", err=True)
@@ -150,11 +150,11 @@ def export(client_id: int, company_id: int | None, directory: Path, as_json: boo
     """
     from backend.app import db
     from backend.app.operate.export import export_client
-    from backend.app.store import erasure
+    from backend.app.store import belongings
     from backend.scripts.cli.installation import opened
 
     with opened() as installation:
-        client = db.read(erasure.find_client, company_id, client_id)
+        client = db.read(belongings.find_client, company_id, client_id)
         exported = export_client(installation.settings.attachments_dir, client, directory)
     if as_json:
         show_json(exported)
