@@ -25,7 +25,7 @@ from backend.app.models import Client, Conversation, MailboxState, OutboxMail, O
 from backend.app.store import (
     clients,
     conversations,
-    mailboxes,
+    leases,
     messages,
     outbox,
     traffic,
@@ -139,13 +139,13 @@ def _lease_of_anybody(session: Session, lease: Any) -> None:
 
 
 def _claims_what_is_held() -> Planting:
-    real = mailboxes.claim_due
+    real = leases.claim_due
 
     def claim_due(session: Session, *arguments: Any, **more: Any) -> Any:
         session.execute(sa.update(MailboxState).values(lease_until=None))
         return real(session, *arguments, **more)
 
-    return mock.patch.object(mailboxes, "claim_due", claim_due)
+    return mock.patch.object(leases, "claim_due", claim_due)
 
 
 def _second_try() -> Planting:
@@ -219,9 +219,7 @@ FAULTS: dict[str, Callable[[], Planting]] = {
     "`sending` committed after the body": _body_first,
     "a claim without condition: a lease that another holds": _claims_what_is_held,
     "a token not checked: the reminder's claim": _no_token,
-    "a token not checked: the mailbox's lease": _instead(
-        mailboxes, "hold_lease", _lease_of_anybody
-    ),
+    "a token not checked: the mailbox's lease": _instead(leases, "hold_lease", _lease_of_anybody),
     "an automatic resend of what is uncertain": _instead(unsettled, "abandon_sending", _sent_again),
     "the stops are not asked again before the body": _instead(
         claim, "stops_before_body", lambda *_: None

@@ -115,7 +115,7 @@ def existing(check: Callable[..., None], *arguments: Callable[[Place], Any]) -> 
 
 def leased_desk(place: Place) -> Desk:
     desk = place.desk()
-    db.write(test_lease.mailboxes.add_missing_states)
+    db.write(test_lease.leases.add_missing_states)
     return desk
 
 

@@ -23,7 +23,7 @@ from backend.app.models import (
     QuarantinedMail,
 )
 from backend.app.runtime import Run
-from backend.app.store import checkpoints, mailboxes
+from backend.app.store import checkpoints, leases
 from backend.app.store.records import Checkpoint, Lease, Place
 from tests.inbox.desk import Desk, Fetches, ago
 
@@ -31,13 +31,13 @@ from tests.inbox.desk import Desk, Fetches, ago
 def claim(owner: str, **selection: int) -> Lease | None:
     """By a run that began after every other: within one millisecond it would find nothing due."""
     since = db.read(db.load_now) + timedelta(seconds=1)
-    return db.write(mailboxes.claim_due, owner, 300, since, **selection)
+    return db.write(leases.claim_due, owner, 300, since, **selection)
 
 
 @pytest.fixture
 def leased(embedded_desk: Desk) -> Desk:
     """The mailbox can be claimed."""
-    db.write(mailboxes.add_missing_states)
+    db.write(leases.add_missing_states)
     return embedded_desk
 
 
@@ -67,7 +67,7 @@ def test_after_the_lease_has_ended_another_takes_over(leased: Desk) -> None:
 def test_work_renews_the_lease(leased: Desk) -> None:
     lease = taken(claim("one"))
     leased.installation.set(MailboxState, leased.mailbox, lease_until=ago(seconds=-1))
-    db.write(mailboxes.hold_lease, lease)
+    db.write(leases.hold_lease, lease)
     until = leased.state().lease_until
     assert until is not None
     assert until > ago(seconds=-290)
@@ -76,7 +76,7 @@ def test_work_renews_the_lease(leased: Desk) -> None:
 def test_a_lease_that_ran_out_unnoticed_is_renewed(leased: Desk) -> None:
     lease = taken(claim("one"))
     leased.end_leases()
-    db.write(mailboxes.hold_lease, lease)
+    db.write(leases.hold_lease, lease)
     assert claim("two") is None
 
 
@@ -123,10 +123,10 @@ WRITES: dict[str, Callable[[Desk, Lease, Checkpoint], Any]] = {
         checkpoints.start_checkpoint, lease, "INBOX", 2, 0
     ),
     "success": lambda desk, lease, checkpoint: db.write(
-        mailboxes.release_after_success, lease, caught_up=True
+        leases.release_after_success, lease, caught_up=True
     ),
     "failure": lambda desk, lease, checkpoint: db.write(
-        mailboxes.release_after_failure, lease, "network", "cut", 60.0
+        leases.release_after_failure, lease, "network", "cut", 60.0
     ),
 }
 
@@ -150,9 +150,9 @@ def test_a_late_worker_writes_nothing(
 
 def test_a_released_lease_is_over(leased: Desk) -> None:
     lease = taken(claim("one"))
-    db.write(mailboxes.release_after_success, lease, caught_up=True)
+    db.write(leases.release_after_success, lease, caught_up=True)
     with pytest.raises(LeaseLost):
-        db.write(mailboxes.hold_lease, lease)
+        db.write(leases.hold_lease, lease)
 
 
 def test_a_visit_that_is_overtaken_leaves_everything_to_the_other(
@@ -179,7 +179,7 @@ def test_a_visit_that_is_overtaken_leaves_everything_to_the_other(
 def test_the_mailbox_that_has_waited_longest_comes_first(leased: Desk) -> None:
     second = leased.add_mailbox()
     third = leased.add_mailbox()
-    db.write(mailboxes.add_missing_states)
+    db.write(leases.add_missing_states)
     for mailbox, minutes in ((leased.mailbox, 1), (second, 3), (third, 2)):
         leased.installation.set(MailboxState, mailbox, last_attempt_at=ago(minutes=minutes))
     order = [taken(claim("one")).integration_id for _ in range(3)]
@@ -189,7 +189,7 @@ def test_the_mailbox_that_has_waited_longest_comes_first(leased: Desk) -> None:
 
 def test_a_mailbox_under_lease_keeps_nobody_back(leased: Desk) -> None:
     second = leased.add_mailbox()
-    db.write(mailboxes.add_missing_states)
+    db.write(leases.add_missing_states)
     taken(claim("one"))
     leased.installation.set(MailboxState, leased.mailbox, last_attempt_at=ago(minutes=9))
     leased.installation.set(MailboxState, second, last_attempt_at=ago(minutes=5))

@@ -38,7 +38,7 @@ from backend.app.models import (
     MailboxState,
 )
 from backend.app.runtime import Run
-from backend.app.store import checkpoints, mailboxes
+from backend.app.store import checkpoints, leases
 from backend.app.store.records import Checkpoint, Lease, Place
 from tests.inbox.desk import Desk, ago
 
@@ -69,7 +69,7 @@ class LeaseMachine(RuleBasedStateMachine):
         for row in desk.installation.rows(InboxIntegration, everything):
             desk.installation.set(InboxIntegration, row.id, is_active=False)
         self.mailbox = desk.add_mailbox()
-        db.write(mailboxes.add_missing_states)
+        db.write(leases.add_missing_states)
         self.workers: list[Worker] = []
         self.holder: Worker | None = None
         self.over = self.resting = False
@@ -81,7 +81,7 @@ class LeaseMachine(RuleBasedStateMachine):
     @rule()
     def somebody_claims(self) -> None:
         since = db.read(db.load_now) + timedelta(hours=1)
-        lease = db.write(mailboxes.claim_due, "w", LEASE_SECONDS, since)
+        lease = db.write(leases.claim_due, "w", LEASE_SECONDS, since)
         free = (self.holder is None or self.over) and not self.resting
         assert (lease is not None) == free
         if lease is None:
@@ -124,9 +124,9 @@ class LeaseMachine(RuleBasedStateMachine):
         worker = self.one(which)
         if fails:
             failure = (worker.lease, "network", "no answer", 600.0)
-            done = self.tries(worker, mailboxes.release_after_failure, *failure)
+            done = self.tries(worker, leases.release_after_failure, *failure)
         else:
-            done = self.tries(worker, mailboxes.release_after_success, worker.lease, caught_up=True)
+            done = self.tries(worker, leases.release_after_success, worker.lease, caught_up=True)
         if done is not None:
             self.holder, self.resting = None, fails
 

@@ -13,7 +13,7 @@ from backend.app.inbox import sync
 from backend.app.mail.imap import MailboxConnection
 from backend.app.models import InboxIntegration, InboxMessage, MailboxState
 from backend.app.runtime import Report
-from backend.app.store import mailboxes
+from backend.app.store import leases
 from tests.inbox.desk import Desk, ago
 
 
@@ -110,11 +110,11 @@ def test_one_mail_server_gets_only_so_many_connections(embedded_desk: Desk) -> N
     elsewhere = desk.add_mailbox(imap_host="localhost")
     for _ in range(3):
         desk.add_mailbox()
-    db.write(mailboxes.add_missing_states)
+    db.write(leases.add_missing_states)
     since = db.read(db.load_now)
 
     def claim() -> int | None:
-        lease = db.write(mailboxes.claim_due, "w", 60, since, None, None, 2)
+        lease = db.write(leases.claim_due, "w", 60, since, None, None, 2)
         return lease and lease.integration_id
 
     claimed = [claim() for _ in range(4)]

@@ -22,7 +22,7 @@ from backend.app.inbox.folder import FolderVisit
 from backend.app.inbox.plan import is_restless
 from backend.app.inbox.visit import Visit
 from backend.app.models import LedgerState
-from backend.app.store import checkpoints, ledger, mailboxes
+from backend.app.store import checkpoints, leases, ledger
 from backend.app.store.records import Place
 
 log = logging.getLogger("relance.sync")
@@ -88,7 +88,7 @@ def audit_mailbox(visit: Visit, folders: Sequence[FolderVisit]) -> None:
     Besides, files of erased clients that were too fresh to be removed at once go now.
     """
     total = sum((_audit_folder(visit, folder) for folder in folders), AuditCounts())
-    db.write(mailboxes.record_audit, visit.lease, asdict(total))
+    db.write(leases.record_audit, visit.lease, asdict(total))
     _remove_erased_files(visit)
     if total.healed:
         visit.report.add("healed", total.healed)

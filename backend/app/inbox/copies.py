@@ -20,7 +20,7 @@ from backend.app.mail.charsets import clean_line
 from backend.app.mail.folder import Role, ServerFolder
 from backend.app.mail.imap import MailboxConnection
 from backend.app.models import CopyState
-from backend.app.store import mailboxes, sent_copies
+from backend.app.store import leases, sent_copies
 from backend.app.store.records import WantedCopy
 
 log = logging.getLogger("relance.sync")
@@ -63,7 +63,7 @@ def _file(visit: Visit, connection: MailboxConnection, sent: str, copy: WantedCo
         return CopyState.FOUND
     # The last look at the lease before the one command that cannot be taken back.
     allowed_until = time.monotonic() + APPEND_WITHIN_SECONDS
-    db.write(mailboxes.hold_lease, visit.lease)
+    db.write(leases.hold_lease, visit.lease)
     if time.monotonic() > allowed_until:
         raise LeaseLost(f"mailbox {visit.lease.integration_id}: held up before a copy was filed")
     connection.append_seen(sent, copy.raw, copy.sent_at)

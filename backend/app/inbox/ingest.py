@@ -18,7 +18,7 @@ from backend.app.inbox.prepare import Intake, PreparedMail
 from backend.app.mail.message import Address, MailKind, ParsedMail
 from backend.app.mail.subject import read_subject
 from backend.app.models import LedgerState
-from backend.app.store import clients, conversations, erased, ledger, mailboxes, messages, senders
+from backend.app.store import clients, conversations, erased, leases, ledger, messages, senders
 from backend.app.store.background import Background, SameSubject, load_background
 from backend.app.store.checkpoints import advance_checkpoint
 from backend.app.store.records import Checkpoint, Place
@@ -53,7 +53,7 @@ def ingest(
 
     checkpoint is None for a mail of the history, or out of quarantine. Raises LeaseLost, RaceLost.
     """
-    mailboxes.hold_lease(session, intake.lease)
+    leases.hold_lease(session, intake.lease)
     if checkpoint is not None and not advance_checkpoint(session, checkpoint, where.uid):
         return Ingested(LedgerState.IGNORED, reason="already read")
     item, background = _recognise(session, intake, where, item)

@@ -37,7 +37,7 @@ from backend.app.mail.charsets import clean_line
 from backend.app.mail.folder import Role, ServerFolder
 from backend.app.mail.imap import MailboxConnection, open_mailbox
 from backend.app.runtime import Report, Run
-from backend.app.store import checkpoints, mailboxes
+from backend.app.store import checkpoints, leases, mailboxes
 from backend.app.store.records import Checkpoint, MailboxAccount
 
 log = logging.getLogger("relance.sync")
@@ -48,14 +48,14 @@ def sync_due_mailboxes(
 ) -> None:
     """Visit every due mailbox once, longest-waiting first, and those with a backlog again."""
     deadline = time.monotonic() + run.settings.sync_budget_seconds
-    db.write(mailboxes.add_missing_states)
+    db.write(leases.add_missing_states)
     since = db.read(db.load_now)
 
     def work(shared: Run) -> None:
         while _visit_next(shared, report, deadline, since, company_id, mailbox_id):
             pass
 
-    waiting = db.read(mailboxes.count_due, since, company_id, mailbox_id)
+    waiting = db.read(leases.count_due, since, company_id, mailbox_id)
     run_workers(run, min(run.settings.sync_workers, waiting), work)
     if mailbox_id is not None and not report.counts.get("mailboxes"):
         log.info("integration=%d not read: another run reads it, or it is off", mailbox_id)
@@ -74,7 +74,7 @@ def _visit_next(
     if run.stopping() or time.monotonic() >= deadline:
         return False
     lease = db.write(
-        mailboxes.claim_due,
+        leases.claim_due,
         run.owner,
         settings.sync_lease_seconds,
         since,
@@ -96,7 +96,7 @@ def visit_mailbox(visit: Visit) -> None:
     try:
         with contextlib.closing(visit):
             caught_up = _sync_mailbox(visit)
-        db.write(mailboxes.release_after_success, lease, caught_up=caught_up)
+        db.write(leases.release_after_success, lease, caught_up=caught_up)
     except LeaseLost as lost:
         log.warning("lease lost: %s", lost)
     except CredentialsUnreadable as error:
@@ -129,7 +129,7 @@ def _mailbox_failed(visit: Visit, kind: str, error: str) -> None:
         error,
     )
     try:
-        db.write(mailboxes.release_after_failure, lease, kind, error, pause)
+        db.write(leases.release_after_failure, lease, kind, error, pause)
     except LeaseLost as lost:
         log.warning("lease lost: %s", lost)
 

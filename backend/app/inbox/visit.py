@@ -27,6 +27,7 @@ from backend.app.store import (
     checkpoints,
     conversations,
     erased,
+    leases,
     ledger,
     mailboxes,
     senders,
@@ -138,7 +139,7 @@ class Visit:
             return False
         if not self.budget.used_up:
             return True
-        if db.read(mailboxes.count_due, self.budget.since, None, None):
+        if db.read(leases.count_due, self.budget.since, None, None):
             return False
         self.budget.renew()
         return True
@@ -149,7 +150,7 @@ class Visit:
         self.budget.mails -= mails
         allowance = self.run.settings.sync_daily_bytes
         day = self.run.now().date()
-        if not db.write(mailboxes.spend_bytes, self.lease, size, day, allowance):
+        if not db.write(leases.spend_bytes, self.lease, size, day, allowance):
             raise DayUsedUp(
                 f"today's {allowance} bytes of this mailbox (SYNC_DAILY_BYTES) are fetched; "
                 "the rest follows tomorrow"
@@ -330,7 +331,7 @@ def record_duplicates(session: Session, lease: Lease, duplicates: dict[Place, in
 
     One that was erased since it was looked up is left to the audit.
     """
-    mailboxes.hold_lease(session, lease)
+    leases.hold_lease(session, lease)
     there = erased.still_there(session, set(duplicates.values()))
     for place, message_id in duplicates.items():
         if message_id in there:
@@ -344,6 +345,6 @@ def record_duplicates(session: Session, lease: Lease, duplicates: dict[Place, in
 
 
 def _move_on(session: Session, lease: Lease, checkpoint: Checkpoint | None, place: Place) -> None:
-    mailboxes.hold_lease(session, lease)
+    leases.hold_lease(session, lease)
     if checkpoint is not None:
         checkpoints.advance_checkpoint(session, checkpoint, place.uid)

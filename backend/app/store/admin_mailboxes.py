@@ -14,7 +14,7 @@ from backend.app.models import InboxIntegration, MailboxState
 from backend.app.store import oauth, sent_copies
 from backend.app.store.admin_records import MailboxRow
 from backend.app.store.admin_tenants import lock_company
-from backend.app.store.mailboxes import add_missing_states
+from backend.app.store.leases import add_missing_states
 from backend.app.store.records import MailboxAccount
 
 # Ours come from the state row, which a mailbox gets at its first run; the rest is its own.

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from backend.app.models import FolderCheckpoint
-from backend.app.store.mailboxes import hold_lease
+from backend.app.store.leases import hold_lease
 from backend.app.store.records import Checkpoint, Lease
 from backend.app.store.tables import table_of
 from backend.app.store.upsert import insert_unless_there

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from backend.app.db import database_now
 from backend.app.models import CopyState, OutboxMail, OutboxState, SentCopy
-from backend.app.store.mailboxes import hold_lease
+from backend.app.store.leases import hold_lease
 from backend.app.store.records import Lease, OutboxClaim, WantedCopy
 from backend.app.store.tables import table_of
 from backend.app.store.upsert import insert_unless_there
