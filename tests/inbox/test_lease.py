@@ -10,7 +10,7 @@ import pytest
 
 from backend.app import db
 from backend.app.errors import LeaseLost
-from backend.app.inbox import visit
+from backend.app.inbox import set_aside, visit
 from backend.app.inbox.ingest import ingest
 from backend.app.inbox.prepare import prepare
 from backend.app.models import (
@@ -103,18 +103,18 @@ def late_ingest(desk: Desk, lease: Lease, checkpoint: Checkpoint) -> None:
 
 
 def late_quarantine(desk: Desk, lease: Lease, checkpoint: Checkpoint) -> None:
-    kept = visit.Kept(RAW, RAW, ago(), "broken")
-    db.write(visit.quarantine_mail, lease, checkpoint, place(desk), kept)
+    kept = set_aside.Kept(RAW, RAW, ago(), "broken")
+    db.write(set_aside.quarantine_mail, lease, checkpoint, place(desk), kept)
 
 
 WRITES: dict[str, Callable[[Desk, Lease, Checkpoint], Any]] = {
     "ingest": late_ingest,
     "quarantine": late_quarantine,
     "gone": lambda desk, lease, checkpoint: db.write(
-        visit.record_gone, lease, checkpoint, place(desk)
+        set_aside.record_gone, lease, checkpoint, place(desk)
     ),
     "duplicates": lambda desk, lease, checkpoint: db.write(
-        visit.record_duplicates, lease, {place(desk): 1}
+        set_aside.record_duplicates, lease, {place(desk): 1}
     ),
     "checkpoint": lambda desk, lease, checkpoint: db.write(
         checkpoints.advance_past, lease, checkpoint, 9, 0

@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 
 from backend.app import db
 from backend.app.errors import LeaseLost
-from backend.app.inbox import visit
+from backend.app.inbox import set_aside, visit
 from backend.app.inbox.ingest import ingest
 from backend.app.inbox.prepare import Intake, prepare
 from backend.app.models import (
@@ -112,8 +112,8 @@ class LeaseMachine(RuleBasedStateMachine):
     @rule(which=any_of)
     def sets_a_mail_aside(self, which: int) -> None:
         worker, uid = self.one(which), self.read + 1
-        kept = visit.Kept(b"raw", b"raw", ago(), "broken")
-        act = visit.quarantine_mail
+        kept = set_aside.Kept(b"raw", b"raw", ago(), "broken")
+        act = set_aside.quarantine_mail
         if self.tries(worker, act, worker.lease, worker.checkpoint, self.place(uid), kept):
             self.kept["quarantined"] += 1
             self.read = uid

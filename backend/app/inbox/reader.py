@@ -20,14 +20,8 @@ from backend.app.errors import NetworkFault, RelanceError, ServerFault
 from backend.app.inbox.large import fetch_text
 from backend.app.inbox.plan import is_restless, plan_batches
 from backend.app.inbox.prepare import Ready, Unprepared, held_arrival
-from backend.app.inbox.visit import (
-    Kept,
-    Visit,
-    describe,
-    quarantine_mail,
-    record_duplicates,
-    record_gone,
-)
+from backend.app.inbox.set_aside import Kept, quarantine_mail, record_duplicates, record_gone
+from backend.app.inbox.visit import Visit, describe
 from backend.app.mail.folder import FetchedMail
 from backend.app.mail.imap import MailboxConnection
 from backend.app.mail.parse import parse_headers

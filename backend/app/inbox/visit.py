@@ -1,4 +1,4 @@
-"""One visit to a mailbox under a lease: its budget, and how a mail is taken in or set aside.
+"""One visit to a mailbox under a lease: its budget, and how a mail is taken in.
 
 What reads mails is imported when the first one is there: a minute in which nothing came, which is
 most of them, needs nothing of it.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,16 +23,7 @@ from backend.app.inbox.plan import history_before
 from backend.app.mail.charsets import clean_line
 from backend.app.models import LedgerState
 from backend.app.runtime import Report, Run
-from backend.app.store import (
-    checkpoints,
-    conversations,
-    erased,
-    leases,
-    ledger,
-    mailboxes,
-    senders,
-    tenants,
-)
+from backend.app.store import conversations, leases, ledger, mailboxes, senders, tenants
 from backend.app.store.records import Checkpoint, Lease, Place, Quarantined
 
 if TYPE_CHECKING:
@@ -72,16 +63,6 @@ class Budget:
     def over(self) -> bool:
         """No further mail, whoever waits: the run's time is up, or it was told to stop."""
         return self.run.stopping() or time.monotonic() >= self.deadline
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What is kept of a mail that could not be handled. raw is empty when the server gave none."""
-
-    raw: bytes = field(repr=False)
-    headers: bytes = field(repr=False)
-    arrived_at: datetime
-    error: str
 
 
 class Visit:
@@ -294,57 +275,3 @@ def replay(session: Session, intake: Intake, kept: Quarantined, item: PreparedMa
     words = (result.reason,) if result.state is LedgerState.IGNORED else ()
     ledger.leave_quarantine(session, kept, result.state, result.message_id, *words)
     return result
-
-
-def quarantine_mail(
-    session: Session,
-    lease: Lease,
-    checkpoint: Checkpoint | None,
-    place: Place,
-    kept: Kept,
-) -> None:
-    """Keep a mail that could not be handled, and move on behind it, in one commit."""
-    from backend.app.mail.parse import parse_headers
-
-    _move_on(session, lease, checkpoint, place)
-    sender = parse_headers(kept.headers).sender
-    ledger.quarantine(
-        session,
-        place,
-        kept.raw,
-        sender_key=sender.key if sender else None,
-        arrived_at=kept.arrived_at,
-        error=kept.error,
-    )
-
-
-def record_gone(
-    session: Session, lease: Lease, checkpoint: Checkpoint | None, place: Place
-) -> None:
-    """A mail that was listed and deleted before it could be fetched."""
-    _move_on(session, lease, checkpoint, place)
-    ledger.record(session, place, LedgerState.IGNORED, reason="gone from the server")
-
-
-def record_duplicates(session: Session, lease: Lease, duplicates: dict[Place, int]) -> None:
-    """Mails that are messages already, known without their bodies: place -> message id.
-
-    One that was erased since it was looked up is left to the audit.
-    """
-    leases.hold_lease(session, lease)
-    there = erased.still_there(session, set(duplicates.values()))
-    for place, message_id in duplicates.items():
-        if message_id in there:
-            ledger.record(
-                session,
-                place,
-                LedgerState.DUPLICATE,
-                message_id=message_id,
-                reason="known by its headers",
-            )
-
-
-def _move_on(session: Session, lease: Lease, checkpoint: Checkpoint | None, place: Place) -> None:
-    leases.hold_lease(session, lease)
-    if checkpoint is not None:
-        checkpoints.advance_checkpoint(session, checkpoint, place.uid)
