@@ -16,7 +16,8 @@ from backend.app.errors import BadInput, SettingsInvalid
 from backend.app.followups.preview import show_due_followups
 from backend.app.followups.settings import FollowupType, load_rules
 from backend.app.followups.text_wording import render_text
-from backend.app.followups.wording import MissingVariable, Style, WordingContext
+from backend.app.followups.values import WordingContext
+from backend.app.followups.wording import MissingVariable, Style
 from backend.app.models import Client, Conversation, Followup, FollowupHistory, InboxMessage
 from backend.app.sms import segments
 from backend.app.sms.numbers import is_mobile, parse_mobile, parse_sender, takes_names

@@ -28,22 +28,24 @@ from markupsafe import Markup
 from backend.app.followups.letterhead import part_to_html, to_html
 from backend.app.followups.own_templates import GROUP_SUFFIX, compiled
 from backend.app.followups.settings import FollowupType
-from backend.app.followups.wording import (
+from backend.app.followups.values import (
     BODY_VALUE_CHARS,
-    ENVIRONMENT,
     SUBJECT_VALUE_CHARS,
+    WordingContext,
+    is_payable,
+    money,
+    values_of,
+)
+from backend.app.followups.wording import (
+    ENVIRONMENT,
     TEMPLATES,
     Style,
     Wording,
-    WordingContext,
     chosen_language,
     fill_in,
-    is_payable,
-    money,
     own_wording,
     packaged_template,
     spoken_language,
-    values_of,
 )
 
 # The lists of each type, and the link that belongs to an item.

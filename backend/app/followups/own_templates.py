@@ -1,6 +1,6 @@
 """A company's own wordings, from its settings: checked when they are loaded, bounded when rendered.
 
-They are Jinja2 in its sandbox, and a small part of it: text, the variables of wording.py, `if`
+They are Jinja2 in its sandbox, and a small part of it: text, the variables of values.py, `if`
 with and, or, not and comparisons, the tests `is defined` and `is not defined`, and a few filters.
 There are no loops, no arithmetic, no calls, no attributes and no includes, so that what a template
 costs is bounded by its length: `range(10**9)` or `'x' * 10**9` cannot be written.

@@ -15,14 +15,8 @@ from backend.app.followups.late_payment import LateDue, late_due
 from backend.app.followups.settings import FollowupType
 from backend.app.followups.situation import Situation
 from backend.app.followups.text_wording import render_text
-from backend.app.followups.wording import (
-    MissingVariable,
-    Style,
-    Wording,
-    WordingContext,
-    is_payable,
-    render,
-)
+from backend.app.followups.values import WordingContext, is_payable
+from backend.app.followups.wording import MissingVariable, Style, Wording, render
 from backend.app.store.records import DueFollowup, MailboxAccount
 
 

@@ -1,4 +1,4 @@
-"""The words of a text message: templates, and the same values as in a mail's (see wording.py).
+"""The words of a text message: templates, and the same values as in a mail's (see values.py).
 
 The packaged ones are `templates/<language>/sms.ini`, a section for each type and escalation. A
 company's own stand beside the mail's in its settings, under the key `sms`. Quotes, dashes and
@@ -15,13 +15,8 @@ from jinja2 import Template
 
 from backend.app.followups.own_templates import compiled
 from backend.app.followups.settings import FollowupType
-from backend.app.followups.wording import (
-    MissingVariable,
-    Style,
-    WordingContext,
-    filled,
-    spoken_language,
-)
+from backend.app.followups.values import WordingContext
+from backend.app.followups.wording import MissingVariable, Style, filled, spoken_language
 from backend.app.sms.segments import plain
 
 _TEMPLATES = Path(__file__).parent / "templates"
