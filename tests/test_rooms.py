@@ -68,7 +68,7 @@ MAY_IMPORT = {
 MAIL_EDGES = {"endpoint", "imap", "oauth", "sasl", "smtp", "web"}
 PURE_FOLLOWUPS = (
     *("budgets", "calendar", "company_rules", "facts", "policy", "reasons", "schedule"),
-    *("settings", "text_wording", "values", "wording"),
+    *("settings", "text_wording", "type_rules", "values", "wording"),
     *("late_payment", "letterhead", "own_templates", "group_wording"),
 )
 PURE = {

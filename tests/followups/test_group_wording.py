@@ -12,7 +12,8 @@ import pytest
 from backend.app.errors import SettingsInvalid
 from backend.app.followups.group_wording import Item, can_group, render_group
 from backend.app.followups.late_payment import late_due
-from backend.app.followups.settings import GROUPED_TYPES, FollowupType, load_rules
+from backend.app.followups.settings import GROUPED_TYPES, load_rules
+from backend.app.followups.type_rules import FollowupType
 from backend.app.followups.values import WordingContext
 from backend.app.followups.wording import TEMPLATES, Style
 from backend.app.mail.markup import sanitise, text_from_html

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from backend.app import db
-from backend.app.followups.settings import FollowupType
+from backend.app.followups.type_rules import FollowupType
 from backend.app.mail.compose import compose
 from backend.app.mail.message import Address, OutgoingMail
 from backend.app.mail.parse import parse_mail

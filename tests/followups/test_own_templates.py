@@ -9,7 +9,8 @@ import pytest
 
 from backend.app.errors import SettingsInvalid
 from backend.app.followups.own_templates import MOST_CHARS
-from backend.app.followups.settings import FollowupRules, FollowupType, load_rules
+from backend.app.followups.settings import FollowupRules, load_rules
+from backend.app.followups.type_rules import FollowupType
 from backend.app.followups.wording import MissingVariable, Style, Wording, WordingUnusable, render
 from tests.followups.test_wording import CONTEXT, NBSP
 

@@ -25,7 +25,8 @@ from backend.app.followups.policy import (
     stops_before_body,
 )
 from backend.app.followups.reasons import ReasonCode
-from backend.app.followups.settings import FollowupRules, FollowupType, load_rules
+from backend.app.followups.settings import FollowupRules, load_rules
+from backend.app.followups.type_rules import FollowupType
 
 
 def utc(text: str) -> datetime:

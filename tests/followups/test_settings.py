@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from backend.app.channel import Channel
 from backend.app.config import ROOT
 from backend.app.errors import SettingsInvalid
-from backend.app.followups.settings import FollowupRules, FollowupType, TypeRules, load_rules
+from backend.app.followups.settings import FollowupRules, load_rules
+from backend.app.followups.type_rules import FollowupType, TypeRules
 
 
 @pytest.mark.parametrize("document", [None, {}, {"invoice_unpaid": {}}])

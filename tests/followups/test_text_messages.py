@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from backend.app.errors import BadInput, SettingsInvalid
 from backend.app.followups.preview import show_due_followups
-from backend.app.followups.settings import FollowupType, load_rules
+from backend.app.followups.settings import load_rules
 from backend.app.followups.text_wording import render_text
+from backend.app.followups.type_rules import FollowupType
 from backend.app.followups.values import WordingContext
 from backend.app.followups.wording import MissingVariable, Style
 from backend.app.models import Client, Conversation, Followup, FollowupHistory, InboxMessage

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from backend.app.followups import wording
 from backend.app.followups.late_payment import late_due
 from backend.app.followups.own_templates import PACKAGED_NAMES
-from backend.app.followups.settings import FollowupType
+from backend.app.followups.type_rules import FollowupType
 from backend.app.followups.values import WordingContext
 from backend.app.followups.wording import MissingVariable, Style, Wording, render
 from backend.app.mail.markup import sanitise, text_from_html

@@ -23,8 +23,8 @@ from backend.app.followups.documents import MOST_BYTES, Documents, DocumentUnusa
 from backend.app.followups.group_wording import can_group
 from backend.app.followups.particulars import style_of, word_step
 from backend.app.followups.policy import Send
-from backend.app.followups.settings import FollowupType
 from backend.app.followups.situation import Situation, decide_now, load_situation
+from backend.app.followups.type_rules import FollowupType
 from backend.app.followups.wording import WordingUnusable
 from backend.app.store import followups
 from backend.app.store.records import MailboxAccount

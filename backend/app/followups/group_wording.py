@@ -27,7 +27,7 @@ from markupsafe import Markup
 
 from backend.app.followups.letterhead import part_to_html, to_html
 from backend.app.followups.own_templates import GROUP_SUFFIX, compiled
-from backend.app.followups.settings import FollowupType
+from backend.app.followups.type_rules import FollowupType
 from backend.app.followups.values import (
     BODY_VALUE_CHARS,
     SUBJECT_VALUE_CHARS,

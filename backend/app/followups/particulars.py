@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 from backend.app.followups.company_rules import LINK_BLANKS, is_web_address
 from backend.app.followups.group_wording import Item, render_group
 from backend.app.followups.late_payment import LateDue, late_due
-from backend.app.followups.settings import FollowupType
 from backend.app.followups.situation import Situation
 from backend.app.followups.text_wording import render_text
+from backend.app.followups.type_rules import FollowupType
 from backend.app.followups.values import WordingContext, is_payable
 from backend.app.followups.wording import MissingVariable, Style, Wording, render
 from backend.app.store.records import DueFollowup, MailboxAccount

@@ -21,7 +21,8 @@ from zoneinfo import ZoneInfo
 
 from backend.app.followups.facts import FollowupFacts, Hold
 from backend.app.followups.reasons import ReasonCode
-from backend.app.followups.settings import FollowupRules, StepRule, TypeRules
+from backend.app.followups.settings import FollowupRules
+from backend.app.followups.type_rules import StepRule, TypeRules
 
 # Beyond these a date is a typing error, and adding days to 9999-12-31 would overflow.
 EARLIEST_DUE = date(1970, 1, 1)

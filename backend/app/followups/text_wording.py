@@ -14,7 +14,7 @@ from pathlib import Path
 from jinja2 import Template
 
 from backend.app.followups.own_templates import compiled
-from backend.app.followups.settings import FollowupType
+from backend.app.followups.type_rules import FollowupType
 from backend.app.followups.values import WordingContext
 from backend.app.followups.wording import MissingVariable, Style, filled, spoken_language
 from backend.app.sms.segments import plain

@@ -29,7 +29,7 @@ from backend.app.followups.own_templates import (
     OwnTemplate,
     compiled,
 )
-from backend.app.followups.settings import FollowupType
+from backend.app.followups.type_rules import FollowupType
 from backend.app.followups.values import (
     BODY_VALUE_CHARS,
     LOCALES,

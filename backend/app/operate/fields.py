@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from backend.app.errors import BadInput
 from backend.app.followups.schedule import EARLIEST_DUE, LATEST_DUE
-from backend.app.followups.settings import FollowupType
+from backend.app.followups.type_rules import FollowupType
 from backend.app.mail.charsets import printable_line
 
 _LONGEST_EMAIL = 254  # RFC 5321, 4.5.3.1.3 less the angle brackets

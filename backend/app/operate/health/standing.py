@@ -14,7 +14,7 @@ from backend.app.operate.status import MailboxHealth, MailboxStatus, RunState, R
 # The longest that each script may be silent: several of its turns in crontab.example.
 LATEST_RUN = {"sync": timedelta(minutes=10), "followups": timedelta(minutes=90)}
 SCRIPT_FILES = {"sync": "sync_emails_periodic.py", "followups": "send_automatic_followups.py"}
-LATEST_MAIL = timedelta(minutes=15)  # behind which no reminder goes out (followups/settings.py)
+LATEST_MAIL = timedelta(minutes=15)  # behind which no reminder goes out (followups/type_rules.py)
 PASSING = timedelta(hours=1)  # a network or server that is back by then needs nobody
 GROWING_A_DAY = 10
 CLOCK_STEP = timedelta(minutes=1)
