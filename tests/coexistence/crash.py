@@ -62,13 +62,14 @@ class Crashed:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a run shall do. signal: what it sends itself at the point, SIGKILL or SIGSTOP.
+    """What a run for one company shall do.
 
+    signal: what it sends itself at the point, SIGKILL or SIGSTOP.
     faults: names of planted faults, see faults.py.
     """
 
     script: str
-    arguments: Sequence[object]
+    company_id: int
     point: int | str
     signal: int = signal.SIGKILL
     faults: Sequence[str] = ()
@@ -77,25 +78,25 @@ class Asked:
 def run_until(
     installation: Installation,
     script: str,
-    arguments: Sequence[object],
+    company_id: int,
     point: int | str,
     faults: Sequence[str] = (),
 ) -> Crashed:
-    """Run a script up to a crash point, or to its end.
+    """Run a script for a company up to a crash point, or to its end.
 
     point: its number, the first is 0; or a label, of which the first is meant.
     """
-    asked = Asked(script, arguments, point, faults=faults)
+    asked = Asked(script, company_id, point, faults=faults)
     with started(installation, asked) as run:
         return run.end()
 
 
 @contextmanager
 def frozen_at(
-    installation: Installation, script: str, arguments: Sequence[object], point: int | str
+    installation: Installation, script: str, company_id: int, point: int | str
 ) -> Iterator[Started]:
     """A script that has stopped at a point, or has ended before it. None is left behind."""
-    asked = Asked(script, arguments, point, signal.SIGSTOP)
+    asked = Asked(script, company_id, point, signal.SIGSTOP)
     with started(installation, asked) as run:
         run.wait_until_it_rests()
         yield run
@@ -162,7 +163,7 @@ def _run(environment: Mapping[str, str], asked: Asked, directory: Path) -> None:
     if asked.signal == signal.SIGSTOP:
         shorten_patience()
     with planted(*asked.faults):
-        status = SCRIPTS[asked.script]([str(each) for each in asked.arguments])
+        status = SCRIPTS[asked.script](["--company", str(asked.company_id)])
     (directory / "crash.passed").write_text(str(points.passed))
     sys.exit(status)
 

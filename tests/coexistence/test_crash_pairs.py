@@ -37,9 +37,14 @@ NOWHERE = -1
 
 
 def pairs_of_crashes(
-    batch: int, prepare: Callable[[], Mailbox], run: Callable[[Mailbox, int], Crashed]
+    installation: Installation, script: str, batch: int, prepare: Callable[[], Mailbox]
 ) -> Iterator[tuple[Mailbox, Crashed]]:
     """Runs in mailboxes of their own, each after another one that was killed, and killed too."""
+
+    def run(box: Mailbox, point: int) -> Crashed:
+        end_leases(installation)
+        return run_until(installation, script, box.company_id, point)
+
     points = run(prepare(), NOWHERE).passed
     assert points
     picks = random.Random(f"{SEED} {batch}")
@@ -64,14 +69,14 @@ def test_two_killed_senders_leave_every_reminder_once_or_uncertain(
     figures: Figures,
     first: int,
 ) -> None:
-    def run(box: Mailbox, point: int) -> Crashed:
-        end_leases(installation)
-        return run_until(installation, "followups", ["--company", box.company_id], point)
-
+    trials = pairs_of_crashes(
+        installation,
+        "followups",
+        first,
+        lambda: reminders_of_every_kind(installation, embedded_imap, faulty_smtp),
+    )
     met: Counter[str] = Counter()
-    for box, crashed in pairs_of_crashes(
-        first, lambda: reminders_of_every_kind(installation, embedded_imap, faulty_smtp), run
-    ):
+    for box, crashed in trials:
         met += check_reminders(installation, embedded_imap, faulty_smtp, box, crashed)
     figures.add("pairs of crashes of the sender", **told(met))
 
@@ -84,13 +89,13 @@ def test_two_killed_syncs_leave_every_mail_once(
     figures: Figures,
     first: int,
 ) -> None:
-    def run(box: Mailbox, point: int) -> Crashed:
-        end_leases(installation)
-        return run_until(installation, "sync", ["--company", box.company_id], point)
-
+    trials = pairs_of_crashes(
+        installation,
+        "sync",
+        first,
+        lambda: mails_of_every_kind(installation, embedded_imap, faulty_smtp),
+    )
     met: Counter[str] = Counter()
-    for box, crashed in pairs_of_crashes(
-        first, lambda: mails_of_every_kind(installation, embedded_imap, faulty_smtp), run
-    ):
+    for box, crashed in trials:
         met += check_mails(installation, embedded_imap, box, crashed)
     figures.add("pairs of crashes of sync", **told(met))

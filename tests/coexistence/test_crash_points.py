@@ -63,12 +63,12 @@ ALLOWED_ENDS = (("sent", "uncertain"), ("sent", "uncertain"), (None,), ("failed"
 
 
 def crashes(
-    first: int, prepare: Callable[[], Mailbox], run: Callable[[Mailbox, int], Crashed]
+    installation: Installation, script: str, first: int, prepare: Callable[[], Mailbox]
 ) -> Iterator[tuple[Mailbox, Crashed]]:
     """Runs in mailboxes of their own, each killed a few points later, the last one not at all."""
     for point in range(first, MOST_POINTS, STRIDE):
         box = prepare()
-        crashed = run(box, point)
+        crashed = run_until(installation, script, box.company_id, point)
         yield box, crashed
         if crashed.label is None:
             assert crashed.status in ENDS, crashed.log
@@ -85,9 +85,10 @@ def test_every_reminder_goes_out_once_or_is_uncertain(
     first: int,
 ) -> None:
     trials = crashes(
+        installation,
+        "followups",
         first,
         lambda: reminders_of_every_kind(installation, embedded_imap, faulty_smtp),
-        lambda box, point: kill_sender(installation, box, point),
     )
     met: Counter[str] = Counter()
     for box, crashed in trials:
@@ -107,7 +108,7 @@ def check_around_the_body(
     installation: Installation, imap: Any, smtp: FaultySmtpServer, label: str, *faults: str
 ) -> None:
     box = reminders_of_every_kind(installation, imap, smtp)
-    crashed = kill_sender(installation, box, label, *faults)
+    crashed = run_until(installation, "followups", box.company_id, label, faults)
     assert crashed.label == label
     check_reminders(installation, imap, smtp, box, crashed)
 
@@ -121,9 +122,10 @@ def test_a_mail_about_three_goes_out_once_or_is_uncertain(
     first: int,
 ) -> None:
     trials = crashes(
+        installation,
+        "followups",
         first,
         lambda: three_in_one_mail(installation, embedded_imap, faulty_smtp),
-        lambda box, point: kill_sender(installation, box, point),
     )
     met: Counter[str] = Counter()
     for box, crashed in trials:
@@ -137,7 +139,7 @@ def test_a_mail_about_three_goes_out_once_or_is_uncertain_around_its_body(
     installation: Installation, embedded_imap: Any, faulty_smtp: FaultySmtpServer, label: str
 ) -> None:
     box = three_in_one_mail(installation, embedded_imap, faulty_smtp)
-    crashed = kill_sender(installation, box, label)
+    crashed = run_until(installation, "followups", box.company_id, label)
     assert crashed.label == label
     check_group(installation, embedded_imap, faulty_smtp, box, crashed)
 
@@ -160,12 +162,6 @@ def check_group(
     assert (len({row.state for row in rows}), at) == (1, at)
     assert (sum(row.carried_by is None for row in rows), at) == (1, at)
     return met
-
-
-def kill_sender(
-    installation: Installation, box: Mailbox, point: int | str, *faults: str
-) -> Crashed:
-    return run_until(installation, "followups", ["--company", box.company_id], point, faults)
 
 
 def check_reminders(
@@ -252,9 +248,10 @@ def test_every_mail_is_stored_once(
     first: int,
 ) -> None:
     trials = crashes(
+        installation,
+        "sync",
         first,
         lambda: mails_of_every_kind(installation, embedded_imap, faulty_smtp),
-        lambda box, point: run_until(installation, "sync", ["--company", box.company_id], point),
     )
     met: Counter[str] = Counter()
     for box, crashed in trials:

@@ -134,7 +134,7 @@ def test_a_sender_that_wakes_up_late_sends_and_writes_nothing(
     met: Counter[str] = Counter()
     for point in points(first):
         box = reminders_of_every_kind(installation, embedded_imap, faulty_smtp)
-        with frozen_at(installation, "followups", ["--company", box.company_id], point) as run:
+        with frozen_at(installation, "followups", box.company_id, point) as run:
             if run.label is None:
                 break
             met["frozen"] += 1
@@ -184,7 +184,7 @@ def test_a_sync_that_wakes_up_late_writes_nothing(
     met: Counter[str] = Counter()
     for point in points(first):
         box = mails_of_every_kind(installation, embedded_imap, faulty_smtp)
-        with frozen_at(installation, "sync", ["--company", box.company_id], point) as run:
+        with frozen_at(installation, "sync", box.company_id, point) as run:
             if run.label is None:
                 break
             met["frozen"] += 1

@@ -90,8 +90,7 @@ def crash_around_the_body(place: Place, fault: str) -> None:
 def crash_points_of_sync(place: Place, fault: str) -> None:
     for point in range(0, 400, 3):
         box = mails_of_every_kind(place.installation, place.imap, place.smtp)
-        arguments = ["--company", box.company_id]
-        crashed = run_until(place.installation, "sync", arguments, point, (fault,))
+        crashed = run_until(place.installation, "sync", box.company_id, point, (fault,))
         check_mails(place.installation, place.imap, box, crashed)
         if crashed.label is None:
             return
