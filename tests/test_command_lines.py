@@ -217,3 +217,17 @@ def test_a_python_without_the_packages_is_told_to_install_them(
     assert done.returncode == 78
     assert "make install" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("module", ["sync_emails_periodic", "send_automatic_followups"])
+def test_what_is_imported_at_the_start_is_never_looked_through_for_garbage(module: str) -> None:
+    code = (
+        "import gc; before = gc.get_stats()[2]['collections']\n"
+        f"import backend.scripts.{module}\n"
+        "looked = gc.get_stats()[2]['collections'] - before\n"
+        "print(looked, gc.get_freeze_count() > 10_000, gc.isenabled())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["0", "True", "True"]

@@ -7,25 +7,21 @@ from __future__ import annotations
 
 import argparse
 import functools
-import gc
 import sys
 from pathlib import Path
 
-# Nothing that is imported is garbage: to look for some takes a tenth of the start.
-gc.disable()
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a path, from anywhere
 
+from backend.scripts.loading import nothing_is_garbage
 from backend.scripts.requirements import check_requirements
 
 check_requirements()
 
-from backend.app.followups.preview import show_due_followups
-from backend.app.followups.send import send_due_followups
-from backend.app.runtime import run_script
-from backend.scripts.cli.naming import look_up_of
-
-gc.freeze()
-gc.enable()
+with nothing_is_garbage():
+    from backend.app.followups.preview import show_due_followups
+    from backend.app.followups.send import send_due_followups
+    from backend.app.runtime import run_script
+    from backend.scripts.cli.naming import look_up_of
 
 EPILOG = """\
 examples:

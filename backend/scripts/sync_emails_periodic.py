@@ -7,25 +7,21 @@ from __future__ import annotations
 
 import argparse
 import functools
-import gc
 import sys
 from pathlib import Path
 
-# Nothing that is imported is garbage: to look for some takes a tenth of an idle minute.
-gc.disable()
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a path, from anywhere
 
+from backend.scripts.loading import nothing_is_garbage
 from backend.scripts.requirements import check_requirements
 
 check_requirements()
 
-from backend.app.inbox.sync import show_due_mailboxes, sync_due_mailboxes
-from backend.app.runtime import run_script
-from backend.scripts.cli.naming import look_up_of
-from backend.scripts.cli.progress import shown_progress
-
-gc.freeze()
-gc.enable()
+with nothing_is_garbage():
+    from backend.app.inbox.sync import show_due_mailboxes, sync_due_mailboxes
+    from backend.app.runtime import run_script
+    from backend.scripts.cli.naming import look_up_of
+    from backend.scripts.cli.progress import shown_progress
 
 EPILOG = """\
 examples:
