@@ -18,7 +18,7 @@ from backend.app.followups.policy import Hold, ReasonCode, Wait
 from backend.app.followups.settings import FollowupRules, load_rules
 from backend.app.models import OutboxMail
 from backend.app.store.records import OutboxClaim, Spent
-from tests.followups.office import LEASE_SECONDS, Office, freshen
+from tests.followups.office import LEASE_SECONDS, Office, freshen, open_office
 from tests.installation import ALWAYS_OPEN
 
 PARIS = ZoneInfo("Europe/Paris")
@@ -189,6 +189,17 @@ def test_a_surge_holds_the_rest_and_tells_once(
     assert {office.state(each)[1] for each in held} == {"surge: 2 sent today"}
     assert office.send(now + timedelta(hours=1)).counts == {}
     assert office.installation.count(OutboxMail) == 2
+
+
+def test_what_another_company_sends_is_no_surge_here(office: Office) -> None:
+    other = open_office(office.installation, office.smtp)
+    for each in (office, other):
+        each.installation.set_settings(each.company, rules(surge_minimum=2))
+    for n in range(2):
+        office.reminder(f"client{n}")
+    assert office.send().counts == {"sent": 2}
+    other.reminder("theirs")
+    assert other.send().counts == {"sent": 1}
 
 
 @pytest.mark.parametrize("dry", [False, True])
