@@ -1,4 +1,4 @@
-"""Alembic's entry: the database is DATABASE_URL, or the one that `backend.app.db.upgrade` names."""
+"""Alembic's entry: the database is DATABASE_URL, or the one that `backend.app.schema.upgrade` names."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from alembic import context
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from backend.app.config import load_settings
-from backend.app.db import create_engine
+from backend.app.engines import create_engine
 from backend.app.models import Base, partial_indexes  # noqa: F401 (declares them)
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from backend.app import db
 from backend.app.config import ROOT
 from backend.app.credentials import new_key
+from backend.app.schema import upgrade
 
 LINES = (ROOT / "crontab.example").read_text().splitlines()
 ASSIGNMENTS = dict(m.groups() for line in LINES if (m := re.match(r"([A-Z]+)=(\S+)$", line)))
@@ -31,7 +31,7 @@ def checkout(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "alembic", top / "alembic", ignore=unwanted)
     url = f"sqlite:///{top / 'relance.db'}"
     (top / ".env").write_text(f"DATABASE_URL={url}\nCREDENTIALS_KEYS={new_key()}\n")
-    db.upgrade(url)
+    upgrade(url)
     return top
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from backend.app import db
 from backend.app.config import ROOT
+from backend.app.engines import create_engine
 from backend.app.errors import RaceLost
 from backend.app.models import Company, CronRun
 from tests.installation import Installation
@@ -143,7 +144,7 @@ def test_a_transaction_that_is_cut_off_at_its_commit_is_not_run_again(
     installation: Installation,
 ) -> None:
     db.open_database(installation.settings)
-    other, attempts = db.create_engine(installation.url), []
+    other, attempts = create_engine(installation.url), []
 
     def write(session: Session) -> None:
         attempts.append(session)
@@ -167,7 +168,7 @@ def test_the_host_application_may_choose_another_isolation_level(
     installation: Installation,
 ) -> None:
     show = sa.text("SHOW transaction_isolation")
-    engine = db.create_engine(installation.url, durable=False)
+    engine = create_engine(installation.url, durable=False)
     rename = sa.update(Company).values(name=Company.name + "!")
     installation.add_company(name="Renamed")
     for _ in range(2):  # in one connection after the other's transaction
@@ -192,7 +193,7 @@ def test_a_transaction_that_rests_gives_its_rows_to_others(
     monkeypatch.setattr(db.log.parent, "propagate", True)
     monkeypatch.setattr(db, "IDLE_IN_TRANSACTION_SECONDS", 0.05)
     db.open_database(installation.settings)
-    other, met = db.create_engine(installation.url), []
+    other, met = create_engine(installation.url), []
     rename = sa.update(Company).where(Company.id == company)
 
     def rest(session: Session) -> None:
@@ -253,7 +254,7 @@ def test_the_host_application_gets_a_session_by_the_environment_alone(
 def test_sqlite_is_set_up_for_several_processes(tmp_path: Path) -> None:
     names = ("journal_mode", "foreign_keys", "busy_timeout", "synchronous")
     for durable, synchronous in ((True, 2), (False, 1)):
-        engine = db.create_engine(f"sqlite:///{tmp_path / 'x.db'}", durable=durable)
+        engine = create_engine(f"sqlite:///{tmp_path / 'x.db'}", durable=durable)
         with engine.connect() as connection:
             found = [connection.execute(sa.text(f"PRAGMA {name}")).scalar() for name in names]
         engine.dispose()

@@ -13,7 +13,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.orm import Session
 
 from alembic import command
-from backend.app import db
+from backend.app.db import utc_now
+from backend.app.engines import create_engine
 from backend.app.models import (
     Base,
     Client,
@@ -22,15 +23,16 @@ from backend.app.models import (
     FollowupHistory,
     partial_indexes,  # noqa: F401 (declares them)
 )
+from backend.app.schema import alembic_config, head_revision, upgrade
 from tests.servers.databases import Database
 
-CONFIG = db._alembic_config("sqlite://")
+CONFIG = alembic_config("sqlite://")
 REVISIONS = [script.revision for script in ScriptDirectory.from_config(CONFIG).walk_revisions()]
 
 
 def differences(url: str) -> list[Any]:
     """What autogenerate would write into the next migration."""
-    engine = db.create_engine(url)
+    engine = create_engine(url)
     # SQLite tells an empty default as '', which autogenerate takes for another one.
     defaults = engine.dialect.name == "postgresql"
     options = {"compare_type": True, "compare_server_default": defaults}
@@ -43,7 +45,7 @@ def differences(url: str) -> list[Any]:
 
 def schema(url: str) -> dict[str, Any]:
     """Every table with its columns, keys, indexes and checks, as the database tells them."""
-    engine = db.create_engine(url)
+    engine = create_engine(url)
     inspector = sa.inspect(engine)
     found = {
         table: (
@@ -74,24 +76,24 @@ def _texts(options: Mapping[str, Any]) -> dict[str, str]:
 
 
 def test_autogenerate_finds_no_difference(bare_database: Database) -> None:
-    db.upgrade(bare_database.url)
+    upgrade(bare_database.url)
     assert differences(bare_database.url) == []
 
 
 def test_migrations_make_what_the_models_say(bare_database: Database) -> None:
     """Autogenerate does not look at check constraints and at the names of keys; this does."""
-    db.upgrade(bare_database.url)
+    upgrade(bare_database.url)
     migrated = schema(bare_database.url)
-    command.downgrade(db._alembic_config(bare_database.url), "base")
-    engine = db.create_engine(bare_database.url)
+    command.downgrade(alembic_config(bare_database.url), "base")
+    engine = create_engine(bare_database.url)
     Base.metadata.create_all(engine)
     engine.dispose()
     assert schema(bare_database.url) == migrated
 
 
 def test_autogenerate_would_find_a_difference(bare_database: Database) -> None:
-    db.upgrade(bare_database.url)
-    engine = db.create_engine(bare_database.url)
+    upgrade(bare_database.url)
+    engine = create_engine(bare_database.url)
     with engine.begin() as connection:
         connection.execute(sa.text("DROP INDEX ix_followups_due"))
     engine.dispose()
@@ -100,20 +102,20 @@ def test_autogenerate_would_find_a_difference(bare_database: Database) -> None:
 
 @pytest.mark.parametrize("revision", REVISIONS)
 def test_migration_goes_down_and_up_again(bare_database: Database, revision: str) -> None:
-    db.upgrade(bare_database.url, revision)
+    upgrade(bare_database.url, revision)
     before = schema(bare_database.url)
 
-    command.downgrade(db._alembic_config(bare_database.url), "-1")
+    command.downgrade(alembic_config(bare_database.url), "-1")
     below = schema(bare_database.url)
-    db.upgrade(bare_database.url, revision)
+    upgrade(bare_database.url, revision)
 
     assert schema(bare_database.url) == before
     assert before != below
 
 
 def test_rows_that_others_refer_to_outlive_the_way_down_and_up(bare_database: Database) -> None:
-    db.upgrade(bare_database.url)
-    engine = db.create_engine(bare_database.url)
+    upgrade(bare_database.url)
+    engine = create_engine(bare_database.url)
     with Session(engine) as session, session.begin():
         session.add(Company(id=1, name="Dubois", timezone="Europe/Paris"))
         session.flush()
@@ -122,12 +124,10 @@ def test_rows_that_others_refer_to_outlive_the_way_down_and_up(bare_database: Da
         session.add(Followup(id=1, company_id=1, client_id=1, type="quote_unanswered"))
         session.flush()
         session.add(
-            FollowupHistory(
-                company_id=1, followup_id=1, step=1, status="held", sent_at=db.utc_now()
-            )
+            FollowupHistory(company_id=1, followup_id=1, step=1, status="held", sent_at=utc_now())
         )
-    command.downgrade(db._alembic_config(bare_database.url), REVISIONS[-1])
-    db.upgrade(bare_database.url)
+    command.downgrade(alembic_config(bare_database.url), REVISIONS[-1])
+    upgrade(bare_database.url)
     with Session(engine) as session:
         for model in (Company, Client, Followup, FollowupHistory):
             assert session.scalar(sa.select(sa.func.count()).select_from(model)) == 1
@@ -135,10 +135,10 @@ def test_rows_that_others_refer_to_outlive_the_way_down_and_up(bare_database: Da
 
 
 def test_nothing_is_left_at_the_bottom(bare_database: Database) -> None:
-    db.upgrade(bare_database.url)
-    command.downgrade(db._alembic_config(bare_database.url), "base")
+    upgrade(bare_database.url)
+    command.downgrade(alembic_config(bare_database.url), "base")
     assert set(schema(bare_database.url)) == {"alembic_version"}
 
 
 def test_newest_migration_is_the_one_that_the_scripts_ask_for() -> None:
-    assert REVISIONS[0] == db.head_revision()
+    assert REVISIONS[0] == head_revision()

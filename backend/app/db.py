@@ -1,4 +1,4 @@
-"""The database edge: engine, SessionLocal, SQLite's pragmas, transactions and their one retry.
+"""The database edge: SessionLocal, transactions and their one retry, and the database's clock.
 
     read(fn, ...)   a short transaction that only reads
     write(fn, ...)  a short transaction that writes; run again as a whole when the database says
@@ -6,12 +6,7 @@
 
 `fn(session, ...)` touches the database alone and returns plain values, because it may run twice.
 No transaction is open during network I/O.
-
-SQLite: a transaction that reads first and writes later fails at once with SQLITE_BUSY_SNAPSHOT
-when another writer came between, whatever the busy time-out; so every session that may write
-opens with BEGIN IMMEDIATE, where the time-out does work (sqlite.org/lang_transaction.html).
-No session-level state is used (no advisory lock, no SET), so that a transaction-pooling proxy
-such as PgBouncer may stand between.
+How a transaction begins on each database: engines.py.
 """
 
 from __future__ import annotations
@@ -22,41 +17,32 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import event
-from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.sql.functions import FunctionElement
 
-from backend.app.config import ROOT, Settings, load_settings
+from backend.app.config import Settings, load_settings
+from backend.app.engines import create_engine
 from backend.app.errors import ConfigurationError, DatabaseUnreachable, RaceLost
 from backend.app.models.types import UtcDateTime
+from backend.app.schema import head_revision
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 log = logging.getLogger("relance.db")
 
-SQLITE_BUSY_SECONDS = 30.0
 ATTEMPTS = 8
 # A run that is frozen, or whose host is cut off, in the middle of a transaction: PostgreSQL ends it
 # after this, and others get its rows long before TCP gives the connection up (two hours). Our
 # transactions speak to the database alone, so none is idle for longer than Python needs.
 IDLE_IN_TRANSACTION_SECONDS = 60
-# The other end: a database that has gone without a word (libpq, tcp(7)).
-KEEPALIVE = {
-    "connect_timeout": 10,
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 60_000,  # milliseconds
-}
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 POSTGRESQL_CONFLICTS = {
     "40001": "serialization failure (lock conflict)",
@@ -64,130 +50,6 @@ POSTGRESQL_CONFLICTS = {
     "55P03": "lock not available (lock timeout)",
 }
 SQLITE_CONFLICTS = {5: "database is locked (busy timeout)", 6: "database table is locked"}
-
-
-def create_engine(
-    url: str | URL, *, durable: bool = True, idle_seconds: float | None = None
-) -> Engine:
-    """An engine for SQLite or PostgreSQL with the rules of this module.
-
-    durable=False lets the last commits of a power cut be lost (never a part of one): for the sync
-    script alone, whose mail can be fetched again; but see outlive_power_cuts. idle_seconds:
-    PostgreSQL ends a transaction that rests for so long; None for a person's shell and the host
-    application.
-    Raises ConfigurationError, and DatabaseUnreachable when SQLite's directory cannot be made.
-    """
-    try:
-        url = make_url(url)
-    except ArgumentError as error:
-        raise ConfigurationError("DATABASE_URL is not a database URL") from error
-    if url.drivername == "sqlite":
-        return _sqlite_engine(url, durable)
-    # Bare names mean the driver that we install, whatever SQLAlchemy's default is.
-    if url.drivername in ("postgresql", "postgres", "postgresql+psycopg2"):
-        url = url.set(drivername="postgresql+psycopg2")
-        return _postgresql_engine(url, durable, idle_seconds)
-    raise ConfigurationError(f"DATABASE_URL must be sqlite or postgresql, not {url.drivername}")
-
-
-def _sqlite_engine(url: URL, durable: bool) -> Engine:
-    if url.database and url.database != ":memory:":
-        try:
-            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DatabaseUnreachable(f"{url.database} cannot be made: {error}") from error
-    usual = "FULL" if durable else "NORMAL"
-    engine = sa.create_engine(
-        url,
-        connect_args={"timeout": SQLITE_BUSY_SECONDS},
-        **_no_limit(url),
-        hide_parameters=True,  # they hold mails, and an error's text goes into the log
-    )
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: Any) -> None:
-        # The driver's own BEGIN is always deferred; with None it leaves BEGIN to us.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.execute(f"PRAGMA synchronous = {usual}")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        options = connection.get_execution_options()
-        level = "FULL" if options.get("outlives_power_cuts") else usual
-        if connection.info.get("synchronous", usual) != level:  # it cannot be set within BEGIN
-            connection.exec_driver_sql(f"PRAGMA synchronous = {level}")
-            connection.info["synchronous"] = level
-        connection.exec_driver_sql(f"BEGIN {options.get('sqlite_begin', 'IMMEDIATE')}")
-
-    return engine
-
-
-def _no_limit(url: URL) -> dict[str, int]:
-    """Every thread may have its connection: how many threads there are is SYNC_WORKERS."""
-    in_memory = url.drivername == "sqlite" and url.database in (None, "", ":memory:")
-    return {} if in_memory else {"max_overflow": -1}
-
-
-def _postgresql_engine(url: URL, durable: bool, idle_seconds: float | None) -> Engine:
-    engine = sa.create_engine(
-        url,
-        isolation_level="AUTOCOMMIT",  # the driver's: BEGIN is left to us
-        connect_args={**KEEPALIVE, "connection_factory": _driver_connection()},
-        **_no_limit(url),
-        hide_parameters=True,
-    )
-    # LOCAL: for this transaction alone, whichever session a proxy gives to the next one.
-    settings = []
-    if idle_seconds is not None:
-        milliseconds = int(idle_seconds * 1000)
-        settings.append(f"SET LOCAL idle_in_transaction_session_timeout = {milliseconds}")
-    usual = settings if durable else [*settings, "SET LOCAL synchronous_commit = off"]
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        options = connection.get_execution_options()
-        statements = settings if options.get("outlives_power_cuts") else usual
-        level = options.get("isolation_level")
-        if level == "AUTOCOMMIT":  # VACUUM, CREATE DATABASE
-            return
-        if level is None:  # else the host application chose one, with which the driver begins
-            statements = ["BEGIN ISOLATION LEVEL READ COMMITTED", *statements]
-        if statements:
-            connection.exec_driver_sql("; ".join(statements))  # one round trip
-
-    return engine
-
-
-def _driver_connection() -> Any:
-    """psycopg2's connection, which would begin each transaction by a round trip of its own.
-
-    Of a transaction that it did not begin itself (autocommit) it knows no end either.
-    """
-    from psycopg2 import extensions  # type: ignore[import-untyped]
-
-    class DriverConnection(extensions.connection):  # type: ignore[misc]
-        def commit(self) -> None:
-            if self.autocommit:
-                self._end("COMMIT")
-            else:
-                super().commit()
-
-        def rollback(self) -> None:
-            if self.autocommit:
-                self._end("ROLLBACK")
-            else:
-                super().rollback()
-
-        def _end(self, word: str) -> None:
-            if self.info.transaction_status != extensions.TRANSACTION_STATUS_IDLE:
-                with self.cursor() as cursor:
-                    cursor.execute(word)
-
-    return DriverConnection
 
 
 @lru_cache(maxsize=1)
@@ -340,29 +202,6 @@ def load_now(session: Session) -> datetime:
 def utc_now() -> datetime:
     """This host's clock, aware UTC."""
     return datetime.now(UTC)
-
-
-def _alembic_config(url: str) -> Any:
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(ROOT / "alembic"))
-    config.attributes["url"] = url
-    return config
-
-
-def upgrade(url: str, revision: str = "head") -> None:
-    """What `alembic upgrade head` does, for the database at url."""
-    from alembic import command
-
-    command.upgrade(_alembic_config(url), revision)
-
-
-@lru_cache(maxsize=1)
-def head_revision() -> str:
-    """The newest migration, read from file names: alembic's own import would cost each minute."""
-    files = sorted((ROOT / "alembic" / "versions").glob("[0-9]*.py"))
-    return files[-1].name.split("_")[0]
 
 
 def _revision(session: Session) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from backend.app import db
+from backend.app.engines import create_engine
 from backend.app.models.types import UtcDateTime
 from backend.demo.servers import Account
 from tests.bench import measure, ours
@@ -142,7 +143,7 @@ def _small_mails(number: int) -> Any:
 def fill(relance: Relance, rows: int) -> None:
     """Old messages, and the clients, conversations and ended follow-ups that go with them."""
     at = db.utc_now() - timedelta(days=200)
-    engine = db.create_engine(relance.installation.url)
+    engine = create_engine(relance.installation.url)
     with engine.begin() as connection:
         for table, divisor, columns, values in _TABLES:
             statement = f"INSERT INTO {table} ({columns}) {_SERIES}{values} FROM n"

@@ -11,9 +11,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from backend.app import db
 from backend.app.config import ROOT
 from backend.app.models import LedgerEntry
+from backend.app.schema import upgrade
 from backend.demo.servers import Account
 from tests.bench import measure
 from tests.bench.measure import Cost, Failed
@@ -28,7 +28,7 @@ class Relance:
     """One installation in a directory of its own, whose server is PostgreSQL or none."""
 
     def __init__(self, directory: Path, url: str, ca_file: Path | None = None) -> None:
-        db.upgrade(url)
+        upgrade(url)
         self.installation = Installation(url, directory, ca_file)
         self.installation.extra = {
             "SEND_LIMIT": "100000",

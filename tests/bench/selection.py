@@ -18,7 +18,9 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from backend.app import db
+from backend.app.engines import create_engine
 from backend.app.models import Followup
+from backend.app.schema import upgrade
 from backend.app.store import followups, unsettled
 from tests.installation import Installation
 from tests.simulation.place import fresh_database
@@ -65,7 +67,7 @@ def cost(due: int) -> float:
 
 
 def analyse(url: str) -> None:
-    engine = db.create_engine(url)
+    engine = create_engine(url)
     with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         sqlite = engine.dialect.name == "sqlite"
         connection.exec_driver_sql("ANALYZE" if sqlite else "VACUUM ANALYZE")
@@ -74,7 +76,7 @@ def analyse(url: str) -> None:
 
 def measure(url: str, directory: Path, small: int, big: int, due: int) -> float:
     """Fill to `small`, measure, fill to `big`, measure. Returns the ratio of the two costs."""
-    db.upgrade(url)
+    upgrade(url)
     installation = Installation(url, directory)
     company = installation.add_company()
     client = installation.add_client(company, "jean@client.test")

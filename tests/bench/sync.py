@@ -26,6 +26,7 @@ import sqlalchemy as sa
 
 from backend.app import db
 from backend.app.models import FolderCheckpoint, LedgerEntry, MailboxState
+from backend.app.schema import upgrade
 from backend.demo.servers import Account
 from tests.installation import Installation, mail
 from tests.servers.scripted_imap import ScriptedImapServer
@@ -51,7 +52,7 @@ class Bench:
 
     def __init__(self, directory: Path, server: ScriptedImapServer, mails: int) -> None:
         url = f"sqlite:///{directory / 'bench.db'}"
-        db.upgrade(url)
+        upgrade(url)
         self.server, self.mails = server, mails
         self.installation = Installation(url, directory)
         self.company = self.installation.add_company()

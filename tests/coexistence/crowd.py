@@ -23,7 +23,7 @@ from typing import Any, Self
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from backend.app import db
+from backend.app import db, engines
 from tests.coexistence.crash import SCRIPTS, processes
 from tests.installation import Installation
 
@@ -65,7 +65,7 @@ class Crowd(AbstractContextManager["Crowd"]):
         installation: Installation,
         scripts: Sequence[str],
         seed: int,
-        busy_seconds: float = db.SQLITE_BUSY_SECONDS,
+        busy_seconds: float = engines.SQLITE_BUSY_SECONDS,
     ) -> None:
         """busy_seconds: how long they wait for another writer on SQLite."""
         self.papers = Papers.in_directory(installation.directory)
@@ -119,7 +119,7 @@ class Crowd(AbstractContextManager["Crowd"]):
 
 
 def _work(environment: Mapping[str, str], script: str, papers: Papers, busy_seconds: float) -> None:
-    db.SQLITE_BUSY_SECONDS = busy_seconds
+    engines.SQLITE_BUSY_SECONDS = busy_seconds
     os.environ.clear()
     os.environ.update(environment)
     os.dup2(_appending(papers.log), sys.stderr.fileno())

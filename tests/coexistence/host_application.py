@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from backend.app import db
+from backend.app.engines import create_engine
 from backend.app.mail.message import address_key
 from backend.app.models import (
     Client,
@@ -49,7 +50,7 @@ class HostApplication:
     reminded: list[tuple[int, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._engine = db.create_engine(self.url)
+        self._engine = create_engine(self.url)
 
     def close(self) -> None:
         self._engine.dispose()

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from backend.app import db
+from backend.app import engines
+from backend.app.engines import create_engine
 from backend.app.errors import EXIT_DATABASE_UNREACHABLE, EXIT_DONE
 from backend.app.models import Conversation, InboxMessage, MailboxState
 from tests.coexistence.books import imbalances
@@ -62,7 +63,7 @@ def found_by_the_owner(capsys: pytest.CaptureFixture[str]) -> list[str]:
 @pytest.fixture
 def host(database: Database) -> Iterator[sa.Engine]:
     """The host application's own connections."""
-    engine = db.create_engine(database.url)
+    engine = create_engine(database.url)
     yield engine
     engine.dispose()
 
@@ -71,7 +72,7 @@ def host(database: Database) -> Iterator[sa.Engine]:
 def impatient(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scripts that wait for a lock for a moment only."""
     if database.dialect == "sqlite":
-        monkeypatch.setattr(db, "SQLITE_BUSY_SECONDS", SHORT_PATIENCE)
+        monkeypatch.setattr(engines, "SQLITE_BUSY_SECONDS", SHORT_PATIENCE)
         return
     set_for_new_connections(database, "lock_timeout", SHORT_PATIENCE)
 

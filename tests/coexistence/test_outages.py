@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from backend.app.db import database_now, upgrade
+from backend.app.db import database_now
 from backend.app.errors import EXIT_DATABASE_UNREACHABLE, EXIT_DONE, EXIT_SOME_FAILED
 from backend.app.models import (
     Followup,
@@ -26,6 +26,7 @@ from backend.app.models import (
     OutboxMail,
     QuarantinedMail,
 )
+from backend.app.schema import upgrade
 from tests.coexistence.aftermath import end_leases, settle_by_the_copies_in_sent
 from tests.coexistence.books import delivery_faults, imbalances, unaccounted
 from tests.coexistence.cutting import run_cut

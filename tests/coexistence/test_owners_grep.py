@@ -21,7 +21,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from backend.app import db
+from backend.app.engines import create_engine
 from backend.app.models import Conversation, MailboxState
+from backend.app.schema import upgrade
 from tests.coexistence.aftermath import end_leases
 from tests.coexistence.books import delivery_faults, imbalances
 from tests.coexistence.crowd import Crowd
@@ -54,7 +56,7 @@ class UnrulyHost:
     conflicts: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self._engine = db.create_engine(self.url)
+        self._engine = create_engine(self.url)
 
     def act(self) -> None:
         try:
@@ -76,7 +78,7 @@ def served(installation: Installation, open_directory: Path) -> Iterator[Path | 
         yield None
         return
     with or_skip(), private_postgresql(open_directory) as url:
-        db.upgrade(url)
+        upgrade(url)
         administrator = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
         with administrator.connect() as connection:
             milliseconds = int(WAIT_SECONDS * 1000)

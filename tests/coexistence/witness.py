@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from backend.app import db
+from backend.app.engines import create_engine
 from backend.app.models import Client, Followup, InboxMessage, OutboxMail
 from tests.installation import Installation
 
@@ -29,7 +30,7 @@ class Witness:
     seen: dict[int, datetime] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        engine = db.create_engine(self.url)
+        engine = create_engine(self.url)
         self._engine = engine.execution_options(sqlite_begin="DEFERRED")
 
     def look(self) -> None:

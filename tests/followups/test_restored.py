@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from backend.app import db
 from backend.app import mark as mark_module
+from backend.app.engines import create_engine
 from backend.app.errors import NotSent
 from backend.app.followups import send, settle
 from backend.app.mark import Mark
@@ -277,7 +278,7 @@ def test_a_power_cut_takes_no_run_back_that_the_mark_knows(
 ) -> None:
     """The sync script's other commits may be lost; the mark, which is synced, would be ahead."""
     settings = office.installation.settings
-    engine = db.create_engine(settings.database_url, durable=False)
+    engine = create_engine(settings.database_url, durable=False)
     asks = {"sqlite": "PRAGMA synchronous", "postgresql": "SHOW synchronous_commit"}
     ask = sa.text(asks[engine.dialect.name])
     at_commit: dict[str, Any] = {}

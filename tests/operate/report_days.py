@@ -32,6 +32,7 @@ from backend.app.models import (
 )
 from backend.app.operate.report.figures import Report, load_report
 from backend.app.operate.report.page import render_page, write_page
+from backend.app.schema import upgrade
 from tests.installation import Installation
 
 NAMES = ("Menuiserie Dubois", "Cabinet Lefèvre & Fils", "Atelier Martin", "Studio Öst")
@@ -287,7 +288,7 @@ def main(directory: Path) -> None:
     for name in ("empty", "ordinary", "bad"):
         file = directory / f"{name}.db"
         file.unlink(missing_ok=True)
-        db.upgrade(f"sqlite:///{file}")
+        upgrade(f"sqlite:///{file}")
         installation = Installation(f"sqlite:///{file}", directory)
         write_page(directory / f"{name}.html", render_page(make_day(installation, name)))
         installation.close()

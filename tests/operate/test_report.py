@@ -21,6 +21,7 @@ from backend.app.operate.report.figures import Report, load_report
 from backend.app.operate.report.funnel import Outcome, make_funnel, outcome_of
 from backend.app.operate.report.page import percent, render_page, write_page
 from backend.app.operate.report.pictures import Span, by_hours, count_overlaps, side_by_side
+from backend.app.schema import upgrade
 from backend.app.store.report_figures import FollowupCount, RunQuarter
 from tests.followups.test_query_plans import heard
 from tests.installation import Installation
@@ -64,7 +65,7 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
 
 def one_day(directory: Path, name: str) -> Report:
     url = f"sqlite:///{directory / 'relance.db'}"
-    db.upgrade(url)
+    upgrade(url)
     installation = Installation(url, directory)
     try:
         return make_day(installation, name, days=2)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from backend.app.db import upgrade
+from backend.app.schema import upgrade
 from tests.servers.pgbouncer import through_pgbouncer
 from tests.servers.postgresql import postgresql_url
 from tests.servers.shared import Facts, SharedServers

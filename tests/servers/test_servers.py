@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from imapclient import IMAPClient
 from imapclient.exceptions import LoginError
 
-from backend.app.db import head_revision
+from backend.app.schema import head_revision
 from backend.demo.servers import Account, MailServers
 from tests.conftest import ImapServer, SmtpServer
 from tests.servers.accounts import new_account

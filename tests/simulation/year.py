@@ -20,8 +20,8 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from backend.app import db
 from backend.app.models import Company, Followup, OutboxMail
+from backend.app.schema import upgrade
 from tests.installation import Installation
 from tests.simulation.place import fresh_database
 from tests.simulation.world import HOUR, World, people_the_world, simulated
@@ -230,7 +230,7 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.getLogger("relance").setLevel(logging.CRITICAL)
     with fresh_database(postgresql=arguments.postgresql) as (url, directory):
-        db.upgrade(url)
+        upgrade(url)
         installation = Installation(url, directory)
         world = simulate(
             installation, followups=arguments.followups, days=arguments.days, seed=arguments.seed

@@ -17,6 +17,7 @@ from backend.app import db
 from backend.app.config import ROOT, Settings, has_key_in_environment, load_settings
 from backend.app.credentials import Vault, new_key
 from backend.app.errors import ConfigurationError
+from backend.app.schema import head_revision, upgrade
 
 KEYS = "CREDENTIALS_KEYS"
 LOGS = ROOT / "backend" / "logs"
@@ -113,18 +114,18 @@ def make_schema(settings: Settings) -> str:
     """Bring the database to this version. Raises DatabaseUnreachable and ConfigurationError."""
     try:
         db.open_database(settings).dispose()
-        return f"database: is at this version ({db.head_revision()})"
+        return f"database: is at this version ({head_revision()})"
     except ConfigurationError:  # a migration is missing; a wrong URL is told again below
         _migrate(settings.database_url)
     db.open_database(settings).dispose()
-    return f"database: brought to this version ({db.head_revision()})"
+    return f"database: brought to this version ({head_revision()})"
 
 
 def _migrate(url: str) -> None:
     from alembic.util import CommandError
 
     try:
-        db.upgrade(url)
+        upgrade(url)
     except CommandError as error:
         raise ConfigurationError(
             f"the schema cannot be brought to this version: {error}"

@@ -20,6 +20,7 @@ from backend.app.errors import (
 )
 from backend.app.operate.health.finding import Finding, Level
 from backend.app.operate.places import check_time_zone
+from backend.app.schema import head_revision
 from backend.app.store import admin_mailboxes, admin_tenants, mailboxes, oauth
 
 INIT = "manage.py init"
@@ -44,7 +45,7 @@ def open_and_check(settings: Settings) -> tuple[bool, list[Finding]]:
         return False, [Finding(check, Level.FAULT, words, fix)]
     return True, [
         Finding("database", Level.OK, "it answers"),
-        Finding("migrations", Level.OK, f"it is at this version ({db.head_revision()})"),
+        Finding("migrations", Level.OK, f"it is at this version ({head_revision()})"),
     ]
 
 
