@@ -30,6 +30,7 @@ BEGUN = (*CLAIMED, "one_begins")
 # From where a history goes on as chance has it, and what has then happened for certain.
 BEGINNINGS = {
     CLAIMED: "claimed 3",
+    (*CLAIMED, "one_is_paid", "one_begins"): "dissolved",
     BEGUN: "begun 3",
     (*BEGUN, "one_hears_nothing"): "settle_uncertain of 3",
     (*BEGUN, "one_hears_nothing", "somebody_says_what_became_of_it"): "send_again",
@@ -128,7 +129,7 @@ class GroupMachine(Histories):
                     self.in_doubt[each.followup_id, each.step] = 0
 
     @rule(which=which_member)
-    def one_is_paid(self, which: int) -> None:
+    def one_is_paid(self, which: int = 0) -> None:
         self.office.installation.set(Followup, self.followups[which], status="paid")
         self.ended.add(self.followups[which])
 
