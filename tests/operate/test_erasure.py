@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from email import message_from_bytes
 from email.policy import default
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ from tests.followups.office import LEASE_SECONDS, everything, open_office
 from tests.installation import Installation, mail
 from tests.operate.conftest import Manage
 from tests.servers.databases import Database
+from tests.servers.shared import wait_until
 
 CLAIRE, PAUL = "claire@client.test", "paul@client.test"
 
@@ -418,6 +420,15 @@ def running(*jobs: Any) -> Iterator[None]:
     assert faults == []
 
 
+def is_erased(client: Any) -> bool:
+    """False while a reminder of the client's is going out."""
+    try:
+        db.write(erasure.erase, client)
+    except Refused:
+        return False
+    return True
+
+
 def test_erasing_while_both_scripts_run(
     installation: Installation, embedded_imap: Any, embedded_smtp: Any, manage: Manage
 ) -> None:
@@ -440,12 +451,7 @@ def test_erasing_while_both_scripts_run(
     with running(write_on, installation.send):
         for name in names[:-1]:
             client = db.read(belongings.find_client, None, ids[name])
-            for _ in range(200):
-                try:
-                    db.write(erasure.erase, client)
-                    break
-                except Refused:  # its reminder is going out at this moment
-                    continue
+            wait_until(partial(is_erased, client), "its reminder is settled")
             remove_erased_files(settings.attachments_dir, box.company_id, 300)
     embedded_imap.new_uidvalidity(box.account)
     installation.sync()
