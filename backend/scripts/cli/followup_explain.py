@@ -71,7 +71,8 @@ def _say_explanation(found: Explanation) -> None:
     if found.history:
         say("history")
         for line in found.history:
-            words = f"  {local_time(line.sent_at, zone)}  step {line.step} {line.status}"
+            step = f"step {line.step} " if line.step else ""  # none had gone out
+            words = f"  {local_time(line.sent_at, zone)}  {step}{line.status}"
             by = f" by {line.sent_by_name}" if line.sent_by_name else ""
             say(words + (f": {line.reason}" if line.reason else "") + by)
             if line.facts:

@@ -174,7 +174,7 @@ def judge_certificate(server: str, ends: datetime | None, now: datetime) -> Iter
         level = Level.WARNING
     if left < CERTIFICATE_FAULT:
         level = Level.FAULT
-    words = f"the certificate of {server} is valid for {days} days"
+    words = f"the certificate of {server} is valid for {days} day{'' if days == 1 else 's'}"
     fix = "" if level is Level.OK else "renew it on the mail server"
     yield Finding("certificate", level, words, fix, server)
 
