@@ -17,8 +17,8 @@ EVERYTHING = os.environ.get("COEXISTENCE") == "everything"
 LONG = EVERYTHING or os.environ.get("COEXISTENCE") == "long"
 SEED = int(os.environ.get("COEXISTENCE_SEED", "1"))
 ROUNDS = 3 if LONG else 1  # of each simultaneous start
-KILLS = 10 if LONG else 2  # at random moments, of each script
-HAMMER_SECONDS = float(os.environ.get("COEXISTENCE_SECONDS", "30" if LONG else "3"))
+KILLS = 20 if LONG else 2  # at random moments, of each script
+HAMMER_SECONDS = float(os.environ.get("COEXISTENCE_SECONDS", "90" if LONG else "3"))
 
 # For a whole file of tests: pytestmark = EVERY_DATABASE
 EVERY_DATABASE = pytest.mark.parametrize(
