@@ -16,12 +16,14 @@ from typing import Any, cast
 import pytest
 import sqlalchemy as sa
 
+from backend.app import db
 from backend.app.config import ROOT
 from backend.app.errors import ParserDied
 from backend.app.inbox import helper, prepare, visit
 from backend.app.inbox.helper import _begin_work
 from backend.app.inbox.prepare import Intake, PreparedMail, Unprepared
-from backend.app.models import MessageAttachment, QuarantinedMail
+from backend.app.models import MailboxState, MessageAttachment, QuarantinedMail
+from backend.app.store import leases
 from backend.app.store.records import Lease
 from tests.inbox.desk import Desk, ago
 from tests.inbox.test_failures import with_attachment
@@ -116,6 +118,27 @@ def test_a_mail_of_which_the_helper_dies_is_quarantined_alone(
     assert "poison" in helped.subjects()
 
 
+@pytest.mark.parametrize("spare_cores", [0, 1])
+def test_a_mail_that_has_ended_two_runs_never_gets_at_a_third(
+    embedded_desk: Desk, monkeypatch: pytest.MonkeyPatch, spare_cores: int
+) -> None:
+    monkeypatch.setattr(helper, "_begin_work", die_of_poison)
+    monkeypatch.setattr(helper, "SPARE_CORES", spare_cores)
+    box, installation = embedded_desk.mailbox, embedded_desk.installation
+    for name in ("1st", "poison", "3rd"):
+        embedded_desk.receive(embedded_desk.mail(name, message_id=f"<{name}@client.test>"))
+    db.write(leases.add_missing_states)
+    installation.set(MailboxState, box, abandoned=1, lease_owner="dead", lease_until=ago(minutes=1))
+
+    assert embedded_desk.sync() == {"mailboxes": 1, "stored": 2, "quarantined": 1}
+
+    (kept,) = installation.rows(QuarantinedMail)
+    assert kept.error.startswith("ParserDied: ")
+    embedded_desk.receive(embedded_desk.mail("4th", message_id="<4th@client.test>"))
+    assert embedded_desk.sync() == {"mailboxes": 1, "stored": 1}
+    assert installation.rows(MailboxState)[0].abandoned == 0
+
+
 def hang(intake: Intake) -> None:
     """In the helper: a pattern that never ends on a mail."""
     _begin_work(intake)
@@ -165,6 +188,18 @@ def test_where_the_system_gives_no_process_mails_are_prepared_here(
     embedded_desk.receive(embedded_desk.mail("mail"))
     assert embedded_desk.sync() == {"mailboxes": 1, "stored": 1}
     assert helper._places.acquire(blocking=False)  # another visit may have better luck
+
+
+@pytest.mark.parametrize("start", [no_process, lambda _: PoolWithoutProcesses()])
+def test_a_mail_that_is_only_suspected_is_prepared_here_where_there_is_no_other(
+    embedded_desk: Desk, monkeypatch: pytest.MonkeyPatch, start: Any
+) -> None:
+    monkeypatch.setattr(helper, "_start", start)
+    embedded_desk.receive(embedded_desk.mail("mail"))
+    db.write(leases.add_missing_states)
+    ended = {"abandoned": 5, "lease_owner": "dead", "lease_until": ago(minutes=1)}
+    embedded_desk.installation.set(MailboxState, embedded_desk.mailbox, **ended)
+    assert embedded_desk.sync() == {"mailboxes": 1, "stored": 1}
 
 
 @pytest.mark.parametrize("start", [no_process, lambda _: PoolWithoutProcesses()])

@@ -64,6 +64,18 @@ def test_after_the_lease_has_ended_another_takes_over(leased: Desk) -> None:
     assert leased.sync() == {"mailboxes": 1, "stored": 1}
 
 
+def test_a_claim_counts_the_visits_that_never_gave_the_mailbox_back(leased: Desk) -> None:
+    for before in (0, 1, 2):
+        lease = taken(claim("one"))
+        assert lease.abandoned == before
+        leased.end_leases()
+    db.write(leases.release_after_failure, taken(claim("two")), "network", "no answer", -1.0)
+    lease = taken(claim("three"))
+    assert lease.abandoned == 0
+    db.write(leases.release_after_success, lease, caught_up=True)
+    assert taken(claim("four")).abandoned == 0
+
+
 def test_work_renews_the_lease(leased: Desk) -> None:
     lease = taken(claim("one"))
     leased.installation.set(MailboxState, leased.mailbox, lease_until=ago(seconds=-1))

@@ -124,16 +124,31 @@ def find_helper(intake: Intake) -> Helper | None:
 def prepare_alone(intake: Intake, mail: Unprepared) -> PreparedMail:
     """In a process of its own. Raises what prepare raises, or ParserDied."""
     try:
+        prepared = _alone(intake, mail)
+    except NO_PROCESS as error:
+        raise ParserDied(f"no other process for what one may have died of: {error}") from error
+    return _outcome(prepared)
+
+
+def prepare_apart(intake: Intake, mail: Unprepared) -> PreparedMail:
+    """The same for a mail that is only suspected: here where the system gives no process."""
+    try:
+        prepared = _alone(intake, mail)
+    except NO_PROCESS as error:
+        log.info(WITHOUT, intake.lease.integration_id, error)
+        return prepare(intake, mail.raw, mail.arrived_at, mail.notes)
+    return _outcome(prepared)
+
+
+def _alone(intake: Intake, mail: Unprepared) -> PreparedMail | Exception:
+    try:
         with _start(intake) as pool:
-            prepared = pool.submit(_prepare_all, [mail]).result()[0]
+            return pool.submit(_prepare_all, [mail]).result()[0]
     except BrokenProcessPool:
         limit = _most_seconds(intake)
         raise ParserDied(
             f"the process that parsed this mail died of it, or of its timeout of {limit} s"
         ) from None
-    except NO_PROCESS as error:
-        raise ParserDied(f"no other process for what one may have died of: {error}") from error
-    return _outcome(prepared)
 
 
 def _start(intake: Intake) -> ProcessPoolExecutor:

@@ -85,6 +85,12 @@ def _visit_next(
     if lease is None:
         return False
     report.add("mailboxes")
+    if lease.abandoned:
+        log.warning(
+            "integration=%d visits=%d before this one never ended: killed, or they hang",
+            lease.integration_id,
+            lease.abandoned,
+        )
     budget = Budget(run, since, deadline, settings.sync_slice_messages, settings.sync_slice_bytes)
     visit_mailbox(Visit(run, report, lease, budget))
     return True

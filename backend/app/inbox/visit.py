@@ -35,6 +35,8 @@ log = logging.getLogger("relance.sync")
 
 RETRIES_A_VISIT = 20  # of quarantined mails
 WORTH_A_HELPER = 400  # mails that are to be read: what its start costs is what 300 take
+# So many visits in a row ended with their run: a mail may be why, and is parsed apart from now on.
+SUSPICIOUS = 2
 
 
 @dataclass(slots=True)
@@ -100,10 +102,14 @@ class Visit:
 
     def find_help(self, mails: int) -> None:
         """So many mails are to be read now. Many of them are worth a helper's start."""
-        if mails >= WORTH_A_HELPER and self._helper is None:
+        if self._helper is None and (mails >= WORTH_A_HELPER or self._is_wary):
             from backend.app.inbox.helper import find_helper
 
             self._helper = find_helper(self.intake)
+
+    @property
+    def _is_wary(self) -> bool:
+        return self.lease.abandoned >= SUSPICIOUS
 
     def hand_over(self, mails: Sequence[Unprepared]) -> list[Ready] | None:
         """See Helper.hand_over; None without a helper."""
@@ -155,11 +161,10 @@ class Visit:
         Raises LeaseLost, and SQLAlchemyError when the database cannot be used.
         """
         from backend.app.inbox.ingest import ingest
-        from backend.app.inbox.prepare import prepare
 
         self.run.progress.advance(self.lease.integration_id)
         try:
-            item = ready() if ready else prepare(self.intake, raw, arrived_at, notes)
+            item = ready() if ready else self._prepare(raw, arrived_at, notes)
             if isinstance(origin, Quarantined):
                 result = db.write(replay, self.intake, origin, item)
             else:
@@ -191,6 +196,15 @@ class Visit:
                 senders.STORM_MAILS,
             )
         return result
+
+    def _prepare(self, raw: bytes, arrived_at: datetime, notes: tuple[str, ...]) -> PreparedMail:
+        from backend.app.inbox.prepare import Unprepared, prepare
+
+        if not self._is_wary:
+            return prepare(self.intake, raw, arrived_at, notes)
+        from backend.app.inbox.helper import prepare_apart
+
+        return prepare_apart(self.intake, Unprepared(raw, arrived_at, notes))
 
     def say_quarantined(self, role: str, place: Place, error: str) -> None:
         self.report.fail("quarantined")

@@ -63,6 +63,7 @@ class MailboxState(Base):
     backlog          mail is left over from the last visit, which took only a slice
     next_sync_at     not before this instant: the back-off after an error
     lease_token      grows by one with each claim; a worker whose token is older must write nothing
+    abandoned        visits in a row that never gave the lease back: their runs were killed, or hang
     connected_at     since when it is ours to read: what arrived long before is history
     audit            what the last audit counted (inbox/audit.py), at audited_at
     traffic_bytes    how many bytes of mail were fetched on traffic_day (UTC)
@@ -76,6 +77,7 @@ class MailboxState(Base):
     lease_owner: Mapped[str | None] = mapped_column(sa.String(120))
     lease_token: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
     lease_until: Mapped[optional_instant]
+    abandoned: Mapped[int] = mapped_column(server_default="0")
     next_sync_at: Mapped[created]
     last_attempt_at: Mapped[optional_instant]
     last_success_at: Mapped[optional_instant]

@@ -170,6 +170,7 @@ def _claim(*, limited: bool, company: bool, mailbox: bool) -> Any:
         .values(
             lease_owner=sa.bindparam("owner"),
             lease_token=state.lease_token + 1,
+            abandoned=sa.case((state.lease_until.is_(None), 0), else_=state.abandoned + 1),
             lease_until=database_now(sa.bindparam("seconds", type_=sa.Float())),
             last_attempt_at=database_now(),
         )
@@ -182,6 +183,7 @@ def _claim(*, limited: bool, company: bool, mailbox: bool) -> Any:
             state.error_kind,
             state.connected_at,
             state.audited_at,
+            state.abandoned,
         )
     )
 

@@ -17,7 +17,7 @@ class Lease:
     """The right to read one mailbox until the lease ends. started_at: the database's clock.
 
     connected_at: since when the mailbox is ours to read; None for one read whole before that
-    was recorded.
+    was recorded. abandoned: how many visits before this one, in a row, never gave the lease back.
     """
 
     integration_id: int
@@ -29,6 +29,7 @@ class Lease:
     error_kind: str | None
     connected_at: datetime | None = None
     audited_at: datetime | None = None
+    abandoned: int = 0
 
 
 @dataclass(frozen=True, slots=True)
