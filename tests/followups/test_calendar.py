@@ -147,6 +147,13 @@ def test_an_hour_off_after_a_clock_change_cannot_happen(
     assert rules.next_opening(utc(now)) == utc(opening)
 
 
+def test_of_a_window_in_the_hour_that_a_day_begins_without_the_rest_counts() -> None:
+    """Chile puts its clocks forward at midnight: 5 September 2027 begins at one o'clock."""
+    sundays = window("00:05", "01:05", days=["sun"])
+    rules = hours("America/Santiago", "CL", holidays={"observed": False}, **sundays)
+    assert rules.next_opening(utc("2027-09-04T12:00")) == utc("2027-09-05T04:00")
+
+
 def test_a_day_that_never_was_is_left_out() -> None:
     """Samoa went from 29 to 31 December 2011."""
     apia = hours("Pacific/Apia", "WS", holidays={"observed": False}, **window("09:00", "17:00"))

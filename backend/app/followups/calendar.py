@@ -75,6 +75,7 @@ class OpeningHours:
         """The instants from `moment` on at which the windows may open on this day."""
         opens = max(window.opens for window in self.windows)
         found = [moment, *(instant(day, opens, self.zone, fold) for fold in (0, 1))]
+        found.append(start_of_day(day, self.zone))  # which may show 01:00, past `opens`
         change = _clock_change(day, self.zone)
         if change is not None:
             found.append(change)
