@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from backend.app import db
 from backend.app.inbox import sync
+from backend.app.inbox.hosts import Hosts
 from backend.app.mail.imap import MailboxConnection
 from backend.app.models import InboxIntegration, InboxMessage, MailboxState
 from backend.app.runtime import Report
@@ -127,6 +128,34 @@ def test_one_mail_server_gets_only_so_many_connections(embedded_desk: Desk) -> N
 
 
 # -- bytes -------------------------------------------------------------------------------------
+
+
+def test_a_mail_server_that_does_not_answer_keeps_others_waiting_three_times_only(
+    embedded_desk: Desk,
+) -> None:
+    desk = embedded_desk
+    desk.installation.extra["SYNC_WORKERS"] = "1"
+    gone = [desk.add_mailbox() for _ in range(5)]
+    for mailbox in gone:
+        desk.installation.set(InboxIntegration, mailbox, imap_host="127.0.0.9")  # nobody listens
+    last = desk.add_mailbox()
+    desk.receive(desk.mail("waits behind them"), mailbox=last)
+
+    assert desk.sync() == {"mailboxes": 5, "mailboxes_failed": 3, "stored": 1}
+
+    untouched = desk.installation.rows(MailboxState, MailboxState.last_attempt_at.is_(None))
+    assert [row.integration_id for row in untouched] == gone[3:]
+    assert desk.sync() == {"mailboxes": 4, "mailboxes_failed": 2}  # their turn, and the two
+
+
+def test_only_a_mail_server_that_lost_several_in_a_row_rests() -> None:
+    hosts = Hosts()
+    for lost in (True, True, False, True, True):
+        hosts.note("imap.test", lost=lost)
+        hosts.note("other.test", lost=False)
+        assert hosts.resting == []
+    hosts.note("imap.test", lost=True)
+    assert hosts.resting == ["imap.test"]
 
 
 def test_a_slice_ends_with_its_bytes(embedded_desk: Desk) -> None:

@@ -25,11 +25,18 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from backend.app import db
 from backend.app.endpoints import imap_endpoint
-from backend.app.errors import CredentialsUnreadable, FolderGone, LeaseLost, MailboxError
+from backend.app.errors import (
+    CredentialsUnreadable,
+    FolderGone,
+    LeaseLost,
+    MailboxError,
+    NetworkFault,
+)
 from backend.app.inbox.backoff import backoff_seconds
 from backend.app.inbox.bodies import ask_for_bodies
 from backend.app.inbox.copies import file_copies
 from backend.app.inbox.folder import WINDOW_UIDS, FolderVisit, meet_folder
+from backend.app.inbox.hosts import Hosts
 from backend.app.inbox.plan import audit_is_due, history_since, plan_fetch, windows
 from backend.app.inbox.visit import Budget, Visit, describe
 from backend.app.inbox.workers import run_workers
@@ -49,10 +56,10 @@ def sync_due_mailboxes(
     """Visit every due mailbox once, longest-waiting first, and those with a backlog again."""
     deadline = time.monotonic() + run.settings.sync_budget_seconds
     db.write(leases.add_missing_states)
-    since = db.read(db.load_now)
+    since, hosts = db.read(db.load_now), Hosts()
 
     def work(shared: Run) -> None:
-        while _visit_next(shared, report, deadline, since, company_id, mailbox_id):
+        while _visit_next(shared, report, deadline, since, company_id, mailbox_id, hosts):
             pass
 
     waiting = db.read(leases.count_due, since, company_id, mailbox_id)
@@ -68,6 +75,7 @@ def _visit_next(
     since: datetime,
     company_id: int | None,
     mailbox_id: int | None,
+    hosts: Hosts,
 ) -> bool:
     """False when the time is up, or no mailbox is due that nobody else reads."""
     settings = run.settings
@@ -81,6 +89,7 @@ def _visit_next(
         company_id,
         mailbox_id,
         settings.imap_connections_per_host,
+        hosts.resting,
     )
     if lease is None:
         return False
@@ -92,12 +101,17 @@ def _visit_next(
             lease.abandoned,
         )
     budget = Budget(run, since, deadline, settings.sync_slice_messages, settings.sync_slice_bytes)
-    visit_mailbox(Visit(run, report, lease, budget))
+    visit = Visit(run, report, lease, budget)
+    kind = visit_mailbox(visit)
+    hosts.note(visit.host, lost=kind == NetworkFault.kind)
     return True
 
 
-def visit_mailbox(visit: Visit) -> None:
-    """One visit under a lease. Errors of the mailbox are recorded with it, never raised."""
+def visit_mailbox(visit: Visit) -> str | None:
+    """One visit under a lease. Errors of the mailbox are recorded with it, never raised.
+
+    Returns the kind of what failed; None when nothing did.
+    """
     lease = visit.lease
     try:
         with contextlib.closing(visit):
@@ -106,20 +120,21 @@ def visit_mailbox(visit: Visit) -> None:
     except LeaseLost as lost:
         log.warning("lease lost: %s", lost)
     except CredentialsUnreadable as error:
-        _mailbox_failed(visit, "key", str(error))
+        return _mailbox_failed(visit, "key", str(error))
     except MailboxError as error:
-        _mailbox_failed(visit, error.kind, str(error))
+        return _mailbox_failed(visit, error.kind, str(error))
     except Exception as error:  # one mailbox must not stop the others
         if isinstance(error, SQLAlchemyError) and db.fault_of(error) is not None:
             raise  # the database, not the mailbox: the run ends, and the lease by itself
         log.exception("integration=%d", lease.integration_id)
-        _mailbox_failed(visit, "internal", describe(error))
+        return _mailbox_failed(visit, "internal", describe(error))
     else:
         if lease.failures:
             log.info("integration=%d recovered kind=%s", lease.integration_id, lease.error_kind)
+    return None
 
 
-def _mailbox_failed(visit: Visit, kind: str, error: str) -> None:
+def _mailbox_failed(visit: Visit, kind: str, error: str) -> str:
     lease = visit.lease
     error = clean_line(error)  # servers put their words into it
     visit.report.fail("mailboxes_failed")
@@ -138,12 +153,14 @@ def _mailbox_failed(visit: Visit, kind: str, error: str) -> None:
         db.write(leases.release_after_failure, lease, kind, error, pause)
     except LeaseLost as lost:
         log.warning("lease lost: %s", lost)
+    return kind
 
 
 def _sync_mailbox(visit: Visit) -> bool:
     """True when nothing that had arrived before the visit is left on the server."""
     run, lease = visit.run, visit.lease
     account = db.read(mailboxes.load_account, lease.integration_id)
+    visit.host = account.imap_host
     visit.history_since = _horizon(run, account, lease.connected_at)
     endpoint = imap_endpoint(account, run.settings, run.vault)
     known = db.read(checkpoints.load_checkpoints, lease.integration_id)

@@ -84,6 +84,7 @@ class Visit:
         self.lease = lease
         self.budget = budget
         self.history_since = history_since
+        self.host = ""  # the mail server's name, once the account is loaded
         self._intake: Intake | None = None
         self._helper: Helper | None = None
 

@@ -7,7 +7,7 @@ in between, and a worker that woke up late writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
@@ -127,32 +127,39 @@ def claim_due(
     company_id: int | None = None,
     integration_id: int | None = None,
     per_host: int | None = None,
+    resting: Collection[str] = (),
 ) -> Lease | None:
     """Take the lease of the mailbox that has waited longest; None when none is due.
 
     since: the start of this run, which visits each mailbox once, and again where mail was left
     after a slice, when all others have had their turn. per_host: how many mailboxes of one mail
-    server may be read at once; two claims at the same instant may overstep it by one.
+    server may be read at once; two claims at the same instant may overstep it by one. resting:
+    mail servers that are passed over.
     """
     which, given = _chosen(company_id, integration_id)
     given |= {"since": since, "owner": owner, "seconds": seconds}
     limited = per_host is not None and integration_id is None
     if limited:
         given["per_host"] = per_host
-    taken = session.execute(_claim(limited=limited, **which), given).one_or_none()
+    if resting:
+        given["resting"] = list(resting)
+    statement = _claim(limited=limited, passing_over=bool(resting), **which)
+    taken = session.execute(statement, given).one_or_none()
     if taken is None:
         return None
     integration, company, token, started_at, *health = taken
     return Lease(integration, company, token, seconds, started_at, *health)
 
 
-@lru_cache(maxsize=8)
-def _claim(*, limited: bool, company: bool, mailbox: bool) -> Any:
+@lru_cache(maxsize=16)
+def _claim(*, limited: bool, passing_over: bool, company: bool, mailbox: bool) -> Any:
     """Built once: a run asks it for each mailbox."""
     state = _STATES.c
     filters = _due_filter(company=company, mailbox=mailbox)
     if limited:
         filters.append(_I.imap_host.not_in(_busy_hosts()))
+    if passing_over:
+        filters.append(_I.imap_host.not_in(sa.bindparam("resting", expanding=True)))
     longest_waiting = (
         sa.select(state.integration_id)
         .join_from(_STATES, _BOXES, _I.id == state.integration_id)
