@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -84,11 +84,7 @@ class MailOutline:
 def find_sent_folder(listed: Sequence[tuple[Sequence[object], object]]) -> str | None:
     """The Sent folder among the attributes and raw names of LIST: by SPECIAL-USE, else by name."""
     by_last_part: dict[str, str] = {}
-    for flags, raw in listed:
-        attributes = {flag.lower() for flag in flags if isinstance(flag, bytes)}
-        name = _decode_name(raw)
-        if name is None or attributes & CANNOT_BE_OPENED:
-            continue
+    for attributes, name in _openable(listed):
         if SENT in attributes:
             return name
         last_part = name.replace(".", "/").rsplit("/", 1)[-1]
@@ -98,13 +94,17 @@ def find_sent_folder(listed: Sequence[tuple[Sequence[object], object]]) -> str |
 
 def openable_names(listed: Sequence[tuple[Sequence[object], object]]) -> list[str]:
     """The names of LIST that can be opened, in the server's order."""
-    found = []
+    return [name for _, name in _openable(listed)]
+
+
+def _openable(
+    listed: Sequence[tuple[Sequence[object], object]],
+) -> Iterator[tuple[set[bytes], str]]:
     for flags, raw in listed:
         attributes = {flag.lower() for flag in flags if isinstance(flag, bytes)}
         name = _decode_name(raw)
         if name is not None and not attributes & CANNOT_BE_OPENED:
-            found.append(name)
-    return found
+            yield attributes, name
 
 
 def _decode_name(raw: object) -> str | None:
