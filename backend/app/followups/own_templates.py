@@ -187,3 +187,11 @@ OwnTemplates = Annotated[
     dict[TemplateName, Annotated[dict[Language, OwnTemplate], Field(min_length=1)]],
     Field(max_length=MOST_TEMPLATES),
 ]
+
+
+def own_template_name(type: str, level: int, named: str | None) -> str:
+    """Under which name a company's own words for a step stand.
+
+    level: 1 to 3. named: the template that the step names; None for none.
+    """
+    return named or f"{type}_{level}"

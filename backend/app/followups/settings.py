@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Self
 
@@ -31,8 +31,13 @@ from backend.app.followups.company_rules import (
     MailRules,
     SmsRules,
 )
-from backend.app.followups.own_templates import GROUP_SUFFIX, PACKAGED_NAMES, OwnTemplates
-from backend.app.followups.type_rules import FollowupType, TypeRules
+from backend.app.followups.own_templates import (
+    GROUP_SUFFIX,
+    PACKAGED_NAMES,
+    OwnTemplates,
+    own_template_name,
+)
+from backend.app.followups.type_rules import FollowupType, StepRule, TypeRules
 
 _SHOWN_ERRORS = 5
 _SHOWN_KEY_CHARS = 60
@@ -64,12 +69,17 @@ class FollowupRules(FollowupCalendar):
 
     @model_validator(mode="after")
     def _every_template_is_there(self) -> Self:
-        for kind in FollowupType:
-            rules = self.for_type(kind)
-            for number, step in enumerate((rules and rules.plan) or (), start=1):
-                if rules is not None and step.template is not None:
-                    self._require_words(kind, number, step.template, rules.channel_of(number))
+        for kind, rules, number, step in self._steps():
+            if step.template is not None:
+                self._require_words(kind, number, step.template, rules.channel_of(number))
         return self
+
+    def _steps(self) -> Iterator[tuple[FollowupType, TypeRules, int, StepRule]]:
+        """Each step of each type's plan, with its number; the first is 1."""
+        for kind in FollowupType:
+            if (rules := self.for_type(kind)) is not None:
+                for number, step in enumerate(rules.plan, start=1):
+                    yield kind, rules, number, step
 
     def _require_words(self, kind: str, number: int, name: str, channel: Channel) -> None:
         own = self.templates.get(name, {}).values()
@@ -89,11 +99,8 @@ class FollowupRules(FollowupCalendar):
 
     @model_validator(mode="after")
     def _text_messages_find_an_hour(self) -> Self:
-        plans = [rules for kind in FollowupType if (rules := self.for_type(kind)) is not None]
         by_text = any(
-            rules.channel_of(step) is Channel.SMS
-            for rules in plans
-            for step in range(1, len(rules.plan) + 1)
+            rules.channel_of(number) is Channel.SMS for _, rules, number, _ in self._steps()
         )
         if by_text and not self.window.meets(SMS_WINDOW):
             raise PydanticCustomError(
@@ -106,20 +113,18 @@ class FollowupRules(FollowupCalendar):
     @model_validator(mode="after")
     def _advertising_texts_can_be_refused(self) -> Self:
         """A mail can be by its header; a text message only by what it says."""
-        for kind in ADVERTISING:
-            rules = self.for_type(kind)
-            for number, step in enumerate((rules and rules.plan) or (), start=1):
-                if rules is None or rules.channel_of(number) is not Channel.SMS:
-                    continue
-                name = step.template or f"{kind.value}_{rules.escalation_of(number)}"
-                texts = [own.sms for own in self.templates.get(name, {}).values() if own.sms]
-                if not all(map(_WAY_OUT.search, texts)):
-                    raise PydanticCustomError(
-                        "no_way_out",
-                        "{kind}: step {number} is advertising by text message: the sms of the "
-                        "template {name} must say how to refuse more, with the word STOP",
-                        {"kind": kind.value, "number": number, "name": name},
-                    )
+        for kind, rules, number, step in self._steps():
+            if kind not in ADVERTISING or rules.channel_of(number) is not Channel.SMS:
+                continue
+            name = own_template_name(kind, rules.escalation_of(number), step.template)
+            texts = [own.sms for own in self.templates.get(name, {}).values() if own.sms]
+            if not all(map(_WAY_OUT.search, texts)):
+                raise PydanticCustomError(
+                    "no_way_out",
+                    "{kind}: step {number} is advertising by text message: the sms of the "
+                    "template {name} must say how to refuse more, with the word STOP",
+                    {"kind": kind.value, "number": number, "name": name},
+                )
         return self
 
     @model_validator(mode="after")

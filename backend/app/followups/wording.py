@@ -28,6 +28,7 @@ from backend.app.followups.own_templates import (
     NamedUndefined,
     OwnTemplate,
     compiled,
+    own_template_name,
 )
 from backend.app.followups.type_rules import FollowupType
 from backend.app.followups.values import (
@@ -98,7 +99,7 @@ class Style:
         """The own template's name, and the packaged one's."""
         level = min(self.escalation, LAST_TEMPLATE_STEP)
         return (
-            self.template or f"{type.value}_{level}",
+            own_template_name(type, level, self.template),
             self.template if self.template in PACKAGED_NAMES else f"{type.value}.{level}",
         )
 
