@@ -23,10 +23,9 @@ from backend.app.models import (
     QuarantinedMail,
     SentCopy,
 )
+from backend.app.store.unsettled import NOTHING_WENT_OUT
 
 DAY_SECONDS = 86_400
-# As unsettled.take_back says it: no fault of SMTP.
-NOTHING_WENT_OUT = "its run ended before anything went out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ def list_cannot_send(session: Session, company_id: int | None) -> list[CannotSen
             o.state == OutboxState.PLANNED.value,
             o.next_attempt_at.is_(None),
             o.error.is_not(None),
-            o.error != NOTHING_WENT_OUT,
+            o.error != NOTHING_WENT_OUT,  # no fault of SMTP
             Followup.auto_state == AutoState.ACTIVE.value,
         )
         .group_by(o.company_id, i.id, i.email)

@@ -208,11 +208,7 @@ def _take(
         return _Taken(created, 1, 1)
     taken = session.execute(
         sa.update(OutboxMail)
-        .where(
-            OutboxMail.followup_id == followup_id,
-            OutboxMail.step == step,
-            OutboxMail.state.in_([state.value for state in CLAIMABLE]),
-        )
+        .where(*claimable(followup_id, step))
         .values(
             **columns,
             **lease,
@@ -224,6 +220,15 @@ def _take(
         .returning(OutboxMail.id, OutboxMail.token, OutboxMail.attempts)
     ).one_or_none()
     return None if taken is None else _Taken(*taken)
+
+
+def claimable(followup_id: int, step: int) -> tuple[sa.ColumnElement[bool], ...]:
+    """The row of this step, while nothing of it has gone out and nobody has it in hand."""
+    return (
+        OutboxMail.followup_id == followup_id,
+        OutboxMail.step == step,
+        OutboxMail.state.in_([state.value for state in CLAIMABLE]),
+    )
 
 
 def change(

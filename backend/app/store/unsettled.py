@@ -24,6 +24,7 @@ from backend.app.store.upsert import insert_unless_there
 _CLAIM_COLUMNS = tuple(
     getattr(OutboxMail, name) for name in OutboxClaim.__dataclass_fields__ if name != "companions"
 )
+NOTHING_WENT_OUT = "its run ended before anything went out"
 # Word for word the condition of ix_outbox_unsettled: SQLite does not see that `state = 'claimed'`
 # lies within it, and would read the whole table.
 UNSETTLED = sa.text("outbox.state IN ('claimed', 'sending', 'uncertain')")
@@ -78,7 +79,7 @@ def take_back(session: Session, claimed: OutboxClaim) -> list[StepClaim]:
         owner=None,
         lease_until=None,
         token=OutboxMail.token + 1,
-        error="its run ended before anything went out",
+        error=NOTHING_WENT_OUT,
     )
 
 
@@ -141,7 +142,7 @@ def _load_claims(
     return [_claim_of(row, carried[row.id]) for row in rows]
 
 
-def _claim_of(row: sa.Row[Any], companions: Sequence[StepClaim] = ()) -> OutboxClaim:
+def _claim_of(row: sa.Row[Any], companions: Sequence[StepClaim]) -> OutboxClaim:
     channel = Channel(row.channel)
     return OutboxClaim(**{**row._mapping, "channel": channel, "companions": tuple(companions)})
 
@@ -214,11 +215,7 @@ def record_forgotten(
         return True
     changed = session.scalar(
         sa.update(OutboxMail)
-        .where(
-            OutboxMail.followup_id == followup_id,
-            OutboxMail.step == step,
-            OutboxMail.state.in_([state.value for state in outbox.CLAIMABLE]),
-        )
+        .where(*outbox.claimable(followup_id, step))
         .values(**values, token=OutboxMail.token + 1)
         .returning(OutboxMail.id)
     )
